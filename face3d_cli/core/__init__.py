@@ -1,0 +1,1 @@
+"""Geometry in numpy: meshes, cameras, transforms, rasters. No files, no torch."""

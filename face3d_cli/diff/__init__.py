@@ -1,0 +1,1 @@
+"""Differentiable geometry and rendering in plain torch."""

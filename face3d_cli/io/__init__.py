@@ -1,0 +1,1 @@
+"""Files: photos in, meshes, pictures and reports out. Every write is atomic."""

@@ -1,0 +1,1 @@
+"""Decides which stages run, and in which order. No maths, no printing."""

@@ -1,0 +1,1 @@
+"""Data sets, augmentation and training loops of the networks that this project ships."""
