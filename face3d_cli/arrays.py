@@ -1,7 +1,7 @@
 """Names for array shapes, and the one check of a shape at a public border.
 
-Axis letters keep one meaning everywhere: V vertices, F triangles, L landmarks, K coefficients, B batch,
-H rows, W columns, C channels.
+Axis letters keep one meaning everywhere: V vertices, F triangles, L landmarks, K coefficients,
+B batch, H rows, W columns, C channels.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Points2: TypeAlias = npt.NDArray[np.floating[Any]]  # (N, 2)
 Points3: TypeAlias = npt.NDArray[np.floating[Any]]  # (N, 3)
 Triangles: TypeAlias = npt.NDArray[
     np.int32
-]  # (F, 3) vertex indices, counter-clockwise seen from outside
+]  # (F, 3) vertex indices, counter-clockwise from outside
 RgbImage: TypeAlias = npt.NDArray[np.uint8]  # (H, W, 3) sRGB, upright
 Mask: TypeAlias = npt.NDArray[np.bool_]  # (H, W)
 FloatArray: TypeAlias = npt.NDArray[np.floating[Any]]

@@ -1,6 +1,6 @@
-"""Every error a user can meet: what was expected, what was found, what to try next, and the exit code.
+"""Every error a user can meet: what was expected, what was found, what to try next, the exit code.
 
-Anything that is raised and is not a `Face3dError` is a bug of ours: it keeps its traceback and exits 1.
+Anything raised that is not a `Face3dError` is a bug of ours: it keeps its traceback and exits 1.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import ClassVar
 
 
 class Face3dError(Exception):
-    """Base class: one line for the user, a hint what to try next, and the exit code of the process."""
+    """Base class: one line for the user, a hint what to try next, and the process exit code."""
 
     exit_code: ClassVar[int] = 5
     status: ClassVar[str] = "failed"  # what the JSON report says of the photo
@@ -45,7 +45,7 @@ class InputError(Face3dError):
 
 
 class UnreadableInput(InputError):
-    """A photo, landmark, mesh or label file that cannot be read: missing, truncated, not what it should be."""
+    """A photo, landmark, mesh or label file is missing, truncated, or not what it should be."""
 
     status = "unreadable"
 

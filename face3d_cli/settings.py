@@ -14,9 +14,7 @@ Unit = Literal["m", "cm", "mm"]
 class ImageSettings:
     """How photos are read."""
 
-    max_pixels: int = (
-        178_956_970  # Pillow's own limit against decompression bombs, made an error here
-    )
+    max_pixels: int = 178_956_970  # Pillow's own limit against decompression bombs
 
 
 @dataclass(frozen=True)

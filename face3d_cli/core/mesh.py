@@ -18,7 +18,8 @@ class Mesh:
 
     Attributes:
         vertices: (V, 3) positions in `unit`. Every mesh that leaves the tool is in the head frame:
-            right-handed, +Y up, +Z out of the face, +X to the subject's left, origin between the eyes.
+            right-handed, +Y up, +Z out of the face, +X to the subject's left, origin between the
+            eyes.
         triangles: (F, 3) vertex indices, counter-clockwise seen from outside.
         uv: (V, 2) texture coordinates, origin bottom-left, or None.
         texture: (T, T, 3) sRGB image, or None.
@@ -70,7 +71,7 @@ def triangle_normals(vertices: Points3, triangles: Triangles) -> FloatArray:
 def vertex_normals(vertices: Points3, triangles: Triangles) -> FloatArray:
     """(V, 3) unit normals, area-weighted over the triangles around each vertex.
 
-    A vertex without a triangle of non-zero area gets (0, 0, 1), so that writers never see a zero normal.
+    A vertex without a triangle of non-zero area gets (0, 0, 1): writers never see a zero normal.
     """
     weighted = triangle_normals(vertices, triangles)
     flat = triangles.ravel()

@@ -1,0 +1,107 @@
+"""The one printer: results on stdout, everything else on stderr, user text never interpreted."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from face3d_cli.errors import Face3dError
+
+
+@dataclass
+class OutputMode:
+    """What the global flags ask for; set once by the app's callback."""
+
+    quiet: bool = False
+    debug: bool = False
+
+
+mode = OutputMode()
+
+
+class Advance(Protocol):
+    """Moves a progress bar on, and says what is being done."""
+
+    def __call__(self, steps: float = 1, *, text: str | None = None) -> None:
+        """Advance by `steps`; `text` replaces the description."""
+
+
+def result(text: str) -> None:
+    """Print one result line on stdout."""
+    print(text, flush=True)
+
+
+def json_line(record: Mapping[str, Any]) -> None:
+    """Print one JSON object on one line of stdout; NaN and infinity are refused."""
+    print(json.dumps(record, ensure_ascii=False, allow_nan=False), flush=True)
+
+
+def talk(text: str) -> None:
+    """Say something on stderr that is not a result; `--quiet` silences it."""
+    if not mode.quiet:
+        print(text, file=sys.stderr, flush=True)
+
+
+def error(problem: Face3dError) -> None:
+    """Say in one line on stderr what went wrong; `--debug` puts the traceback before it."""
+    if mode.debug:
+        import traceback
+
+        traceback.print_exception(problem)
+    print("error: " + " ".join(str(problem).split()), file=sys.stderr, flush=True)
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "") -> None:
+    """Print a table of results on stdout: boxed on a terminal, tab-separated in a pipe."""
+    if not sys.stdout.isatty():
+        for row in [columns, *rows]:
+            print("\t".join(row))
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(title=title or None)
+    for column in columns:
+        drawn.add_column(column)
+    for row in rows:
+        drawn.add_row(*(Text(cell) for cell in row))
+    Console().print(drawn)
+
+
+@contextmanager
+def progress(total: float | None, text: str, *, unit: str = "") -> Iterator[Advance]:
+    """Show a bar on stderr while the block runs, only when stderr is a terminal.
+
+    Args:
+        total: number of steps, or None when it is not known.
+        text: what is being done, at first.
+        unit: "bytes" shows sizes and speed instead of counts.
+    """
+    if mode.quiet or not sys.stderr.isatty():
+        yield lambda steps=1, *, text=None: None
+        return
+    from rich import progress as bars
+    from rich.console import Console
+
+    counter: bars.ProgressColumn = (
+        bars.DownloadColumn() if unit == "bytes" else bars.MofNCompleteColumn()
+    )
+    with bars.Progress(
+        bars.TextColumn("{task.description}", markup=False),
+        bars.BarColumn(),
+        counter,
+        bars.TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    ) as bar:
+        task = bar.add_task(text, total=total)
+
+        def advance(steps: float = 1, *, text: str | None = None) -> None:
+            bar.update(task, advance=steps, description=text)
+
+        yield advance
