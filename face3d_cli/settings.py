@@ -8,6 +8,8 @@ from typing import Literal
 DetectorName = Literal["auto", "hog", "cnn", "yunet"]
 FacesChoice = Literal["largest", "all"]
 Unit = Literal["m", "cm", "mm"]
+UpAxis = Literal["y", "z"]
+TextureFormat = Literal["png", "jpeg"]
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,14 @@ class TextureSettings:
     """How the photo is brought into the UV square (`stages/texture.py`)."""
 
     size_px: int = 1024
+
+
+@dataclass(frozen=True)
+class MeshFileSettings:
+    """How mesh files are written (`io/mesh.py`)."""
+
+    glb_texture: TextureFormat = "png"
+    jpeg_quality: int = 95
 
 
 @dataclass(frozen=True)
