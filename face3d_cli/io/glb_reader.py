@@ -27,6 +27,7 @@ _COMPONENTS = {5120: "<i1", 5121: "<u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 
 _WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4}
 _TRIANGLES = 4
 _MAX_DEPTH = 64
+_MAX_VALUES = 200_000_000  # a small file can ask for the same data many times
 _UNDERSTOOD = {"KHR_materials_unlit", "KHR_materials_specular", "KHR_mesh_quantization"}
 
 
@@ -46,6 +47,24 @@ def load_glb(path: Path) -> list[Mesh]:
     except _BROKEN as problem:
         what = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
         raise UnreadableInput(f"{path.name}: expected a valid GLB, found {what[:120]}") from problem
+
+
+def load_extras(path: Path) -> dict[str, Any]:
+    """What `asset.extras` says, our note of the unit left out; `asset.copyright` is kept too.
+
+    Raises:
+        UnreadableInput: broken container or JSON.
+    """
+    try:
+        document, _ = _chunks(path.read_bytes())
+        asset = document.get("asset", {})
+        extras = dict(asset.get("extras", {}))
+        if "copyright" in asset:
+            extras.setdefault("copyright", asset["copyright"])
+    except _BROKEN as problem:
+        raise UnreadableInput(f"{path.name}: expected a valid GLB") from problem
+    extras.pop("unit", None)
+    return extras
 
 
 class _Broken(Exception):
@@ -77,12 +96,16 @@ def _chunks(data: bytes) -> tuple[dict[str, Any], bytes]:
     if JSON_CHUNK not in chunks:
         raise _Broken("no JSON chunk")
     try:
-        document = json.loads(chunks[JSON_CHUNK])
+        document = json.loads(chunks[JSON_CHUNK], parse_constant=_refuse_constant)
     except RecursionError:
         raise _Broken("JSON nested too deeply") from None
     if not isinstance(document, dict):
         raise _Broken("JSON that is no object")
     return document, chunks.get(BIN_CHUNK, b"")
+
+
+def _refuse_constant(text: str) -> None:
+    raise _Broken(f"{text} in JSON")
 
 
 class _Reader:
@@ -93,6 +116,7 @@ class _Reader:
         self.document = document
         self.binary = binary
         self.textures: dict[int, RgbImage] = {}
+        self.values_left = _MAX_VALUES
 
     def meshes(self) -> list[Mesh]:
         strange = set(self.document.get("extensionsRequired", [])) - _UNDERSTOOD
@@ -216,6 +240,9 @@ class _Reader:
         if count is not None and declared != count:
             raise _Broken(f"{declared} values for {count} vertices")
         columns = _WIDTHS[accessor["type"]]
+        self.values_left -= declared * columns
+        if self.values_left < 0:
+            raise _Broken(f"more than {_MAX_VALUES:,} numbers")
         if width is not None and columns != width:
             raise _Broken(f"{accessor['type']} where {width} numbers are needed")
         kind = np.dtype(_COMPONENTS[accessor["componentType"]])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 from face3d_cli.core.mesh import Mesh
 from face3d_cli.errors import OutputError, UnreadableInput, UsageError
 from face3d_cli.io.frame import FileFrame
+from face3d_cli.io.provenance import from_comments, to_comments
 from face3d_cli.settings import MeshFileSettings, TextureFormat, Unit, UpAxis
 
 SUFFIXES = (".obj", ".ply", ".glb", ".stl")
@@ -61,10 +62,7 @@ def save_mesh(
         unit or ("mm" if suffix == ".stl" and not for_blender else "m"),
         up or ("z" if turned_by_default else "y"),
     )
-    comments = tuple(
-        f"{key}: {value if isinstance(value, str) else json.dumps(value)}"
-        for key, value in (provenance or {}).items()
-    )
+    comments = to_comments(provenance)
     if suffix == ".obj":
         from face3d_cli.io.obj import save_obj
 
@@ -124,6 +122,33 @@ def load_mesh(path: str | Path) -> Mesh:
     if len(meshes) != 1:
         raise UnreadableInput(f"{path.name}: expected one mesh, found {len(meshes)}")
     return meshes[0]
+
+
+def load_provenance(path: str | Path) -> dict[str, Any]:
+    """Licence, method and photo that a GLB, or an OBJ or PLY of ours, names; empty for an STL.
+
+    Raises:
+        UsageError, UnreadableInput: as `load_mesh`.
+    """
+    path = Path(path)
+    suffix = require_mesh_suffix(path)
+    if suffix == ".stl":
+        return {}
+    try:
+        if suffix == ".glb":
+            from face3d_cli.io.glb_reader import load_extras
+
+            return load_extras(path)
+        mark, end = ("#", "v ") if suffix == ".obj" else ("comment", "end_header")
+        with path.open(encoding="utf-8", errors="replace") as file:
+            header = takewhile(lambda line: not line.startswith(end), file)
+            return from_comments(
+                line.removeprefix(mark).strip() for line in header if line.startswith(mark)
+            )
+    except OSError as problem:
+        raise UnreadableInput(
+            f"cannot read mesh {path}: {problem.strerror or problem}"
+        ) from problem
 
 
 def lost_in(mesh: Mesh, path: str | Path) -> list[str]:
