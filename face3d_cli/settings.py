@@ -8,6 +8,7 @@ from typing import Literal
 DetectorName = Literal["auto", "hog", "cnn", "yunet"]
 FacesChoice = Literal["largest", "all"]
 Unit = Literal["m", "cm", "mm"]
+RendererName = Literal["torch", "pytorch3d"]
 UpAxis = Literal["y", "z"]
 TextureFormat = Literal["png", "jpeg"]
 
@@ -25,6 +26,23 @@ class DetectionSettings:
 
     detector: DetectorName = "auto"
     search_long_side_px: int = 640  # large photos are searched at this size first
+    hog_max_side_px: int = 2000  # and then at their own size, up to these
+    cnn_max_side_px: int = 1024
+
+
+@dataclass(frozen=True)
+class LandmarkSettings:
+    """How the 68 points are predicted (`stages/landmarks.py`)."""
+
+    face_side_px: int = 200  # the face's box in the crop that the predictor sees
+    # Boxes to average over: shift right and down in box widths, scale.
+    jitters: tuple[tuple[float, float, float], ...] = (
+        (0.0, 0.0, 1.0),
+        (0.06, 0.0, 1.0),
+        (-0.06, 0.0, 1.0),
+        (0.0, 0.06, 1.0),
+        (0.0, -0.06, 1.0),
+    )
 
 
 @dataclass(frozen=True)
@@ -53,10 +71,81 @@ class MeshFileSettings:
 
 
 @dataclass(frozen=True)
+class UNetSettings:
+    """Shape of the segmentation network (`networks/unet.py`); stored beside its weights.
+
+    Attributes:
+        widths: channels of each level, finest first; its length is the depth plus one.
+        stem_stride: pixels packed into channels before the first level (1: none).
+    """
+
+    num_classes: int = 18
+    widths: tuple[int, ...] = (24, 48, 96, 160, 224)
+    stem_stride: int = 2
+    in_channels: int = 3
+
+    @property
+    def multiple(self) -> int:
+        """Height and width that go in are padded to a multiple of this."""
+        return self.stem_stride * 2 ** (len(self.widths) - 1)
+
+
+@dataclass(frozen=True)
+class AugmentSettings:
+    """How training photos are changed (`training/augment.py`); shares are probabilities."""
+
+    scale: tuple[float, float] = (0.9, 1.7)  # long side of the photo over the crop's
+    small_scale: tuple[float, float] = (0.25, 0.9)
+    small_share: float = 0.15
+    shift: float = 0.08  # of the crop's side
+    usual_rotation_deg: float = 10.0  # standard deviation
+    max_rotation_deg: float = 45.0
+    steep_share: float = 0.2  # rotations drawn evenly up to the maximum
+    background_share: float = 0.12
+    occluder_share: float = 0.12
+    color: float = 1.0
+    grey_share: float = 0.12
+    light_share: float = 0.2
+    degrade_share: float = 0.15  # each of: low resolution, blur, noise, JPEG
+
+
+@dataclass(frozen=True)
+class LoopSettings:
+    """How a network is optimised (`training/loop.py`)."""
+
+    steps: int = 4000
+    batch_size: int = 8
+    learning_rate: float = 2e-3
+    warmup_steps: int = 150
+    weight_decay: float = 0.02
+    ema_decay: float = 0.998
+    gradient_limit: float = 5.0  # norm
+    checkpoint_every: int = 250
+    seed: int = 0
+    num_threads: int = 2  # fixed, so that sums are taken in the same order
+    use_bfloat16: bool = True
+
+
+@dataclass(frozen=True)
+class SegmentationTrainingSettings:
+    """How the segmentation U-Net is trained (`training/unet.py`)."""
+
+    unet: UNetSettings = UNetSettings()
+    augment: AugmentSettings = AugmentSettings()
+    loop: LoopSettings = LoopSettings()
+    crop_px: int = 352
+    stored_long_side_px: int = 512  # photos are kept in memory at this size
+    detail_weight: float = 3.0  # cross-entropy of everything but background, skin, hair, clothes
+    dice_weight: float = 0.5
+    held_out_share: float = 0.0  # of the people of each folder, for choosing settings
+
+
+@dataclass(frozen=True)
 class ReconstructSettings:
     """Everything that decides what a reconstruction gives."""
 
     image: ImageSettings = ImageSettings()
     detection: DetectionSettings = DetectionSettings()
+    landmarks: LandmarkSettings = LandmarkSettings()
     morphable: MorphableSettings = MorphableSettings()
     texture: TextureSettings = TextureSettings()
