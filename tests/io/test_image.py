@@ -365,6 +365,7 @@ def read_or_refuse(data: bytes) -> None:
     assert "\n" not in message
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_arbitrary_bytes_are_read_or_refused(data):
     read_or_refuse(data)
