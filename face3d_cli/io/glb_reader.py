@@ -43,7 +43,8 @@ def load_glb(path: Path) -> list[Mesh]:
     data = path.read_bytes()
     try:
         document, binary = _chunks(data)
-        return _Reader(path, document, binary).meshes()
+        with np.errstate(all="ignore"):  # overflow shows as numbers that are not finite
+            return _Reader(path, document, binary).meshes()
     except _BROKEN as problem:
         what = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
         raise UnreadableInput(f"{path.name}: expected a valid GLB, found {what[:120]}") from problem
@@ -179,13 +180,13 @@ class _Reader:
             colors = srgb_from_linear(self._rows(attributes["COLOR_0"], None, count)[:, :3])
         name = entry.get("name")
         return Mesh(
-            vertices=points @ transform[:3, :3].T + transform[:3, 3],
+            vertices=_finite(points @ transform[:3, :3].T + transform[:3, 3]),
             triangles=triangles,
             uv=uv,
             texture=self._texture(primitive) if uv is not None else None,
             vertex_colors=colors,
             blendshapes={
-                name: delta @ transform[:3, :3].T
+                name: _finite(delta @ transform[:3, :3].T)
                 for name, delta in self._blendshapes(entry, primitive, count).items()
             },
             name=name if isinstance(name, str) and name else self.path.stem,
@@ -257,9 +258,7 @@ class _Reader:
         values: FloatArray = rows.astype(np.float64)
         if accessor.get("normalized") and kind.kind in "iu":
             values = np.maximum(values / np.iinfo(kind).max, -1.0)
-        if not np.isfinite(values).all():
-            raise _Broken("a number that is not finite")
-        return values
+        return _finite(values)
 
     def _integers(self, number: int) -> npt.NDArray[np.int64]:
         values = self._rows(number, 1)[:, 0]
@@ -298,6 +297,12 @@ def _index(value: Any) -> int:
     return value
 
 
+def _finite(values: FloatArray) -> FloatArray:
+    if not np.isfinite(values).all():
+        raise _Broken("a number that is not finite")
+    return values
+
+
 def _local_transform(node: dict[str, Any]) -> FloatArray:
     """(4, 4) transform of a node: its matrix, or translation · rotation · scale."""
     if "matrix" in node:
@@ -313,6 +318,4 @@ def _local_transform(node: dict[str, Any]) -> FloatArray:
             ]
         ) * np.array(node.get("scale", (1, 1, 1)), np.float64)
         matrix[:3, 3] = node.get("translation", (0, 0, 0))
-    if not np.isfinite(matrix).all():
-        raise _Broken("a node transform that is not finite")
-    return matrix
+    return _finite(matrix)

@@ -23,6 +23,7 @@ from face3d_cli.io.frame import FileFrame, from_file, read_tag, to_file
 from face3d_cli.io.image import encode_png, read_photo
 
 _MATERIAL = "face"
+_MAX_INDEX = np.iinfo(np.int32).max
 _SAFE_STEM = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
@@ -202,8 +203,8 @@ class _ObjReader:
             raise self._broken(f"the corner {token[:40]!r}") from None
         vertex = vertex - 1 if vertex > 0 else num_positions + vertex
         has_uv = uv != 0
-        uv = uv - 1 if uv > 0 else num_uv + uv
-        if vertex < 0 or parts[0] in {"0", "-0"} or (has_uv and uv < 0):
+        uv = uv - 1 if uv > 0 else num_uv + uv if has_uv else 0
+        if not 0 <= vertex <= _MAX_INDEX or int(parts[0]) == 0 or not 0 <= uv <= _MAX_INDEX:
             raise self._broken(f"the index {token[:40]!r}")
         return vertex, uv if has_uv else -1
 
@@ -272,8 +273,8 @@ class _ObjReader:
         """Find a file the OBJ names, in the OBJ's folder and nowhere else."""
         folder = self.path.parent.resolve()
         try:
-            candidates = [(folder / name).resolve(), folder / Path(name.replace("\\", "/")).name]
-            for candidate in candidates:
+            for inside in (name, Path(name.replace("\\", "/")).name):
+                candidate = (folder / inside).resolve()
                 if candidate.is_relative_to(folder) and candidate.is_file():
                     return candidate
         except (OSError, ValueError):  # a name with NUL, or longer than the system allows

@@ -24,7 +24,12 @@ def from_comments(lines: Iterable[str]) -> dict[str, Any]:
 
 
 def _as_text(value: Any) -> str:
-    if isinstance(value, str) and value.isprintable() and _from_text(value) == value:
+    if (
+        isinstance(value, str)
+        and value.isascii()
+        and value.isprintable()
+        and _from_text(value) == value
+    ):
         return value
     return json.dumps(value)  # one line of ASCII
 

@@ -56,8 +56,9 @@ def face_mesh(
 
 
 def random_colors(mesh: Mesh, seed: int = 0) -> np.ndarray:
-    """(V, 3) uint8 colours that use every level from 0 to 255."""
+    """(V, 3) uint8 colours; with 256 vertices and more, every level from 0 to 255 is among them."""
     rng = np.random.default_rng(seed)
     levels = rng.integers(0, 256, (len(mesh.vertices), 3), dtype=np.uint8)
-    levels[:256] = np.arange(256, dtype=np.uint8)[:, None]
+    every = np.arange(min(256, len(levels)), dtype=np.uint8)
+    levels[: len(every)] = every[:, None]
     return levels
