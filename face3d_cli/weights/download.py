@@ -61,6 +61,8 @@ def fetch_file(source: str, target: Path, *, size: int, sha256: str, progress: P
         OSError: the folder of `target` cannot be written.
     """
     part = target.with_name(target.name + ".part")
+    if _size(part) > size:
+        part.unlink()
     was_begun = part.exists()
     progress(_size(part))
     _fill(source, part, size, progress)
