@@ -43,7 +43,7 @@ def describe(thing):
         "name": thing.name,
         "points": points.tolist(),
         "triangles": triangles,
-        "normals": [list(normal.vector) for normal in mesh.corner_normals],
+        "normals": (np.array([n.vector for n in mesh.corner_normals]) @ world[:3, :3].T).tolist(),
         "corner_vertices": [loop.vertex_index for loop in mesh.loops],
         "uv_layers": [layer.name for layer in mesh.uv_layers],
         "uv": uv,
@@ -80,15 +80,15 @@ def describe_material(material):
     image = None
     if links and links[0].from_node.type == "TEX_IMAGE":
         picture = links[0].from_node.image
-        picture.update()
-        pixels = np.array(picture.pixels[:]).reshape(picture.size[1], picture.size[0], -1)
         image = {
-            "size": list(picture.size),
+            "size": list(picture.size),  # asking for the size loads the file
             "has_data": picture.has_data,
             "color_space": picture.colorspace_settings.name,
-            "bottom_left": pixels[1, 1, :3].tolist(),
-            "top_right": pixels[-2, -2, :3].tolist(),
         }
+        if picture.size[0]:
+            pixels = np.array(picture.pixels[:]).reshape(picture.size[1], picture.size[0], -1)
+            image["bottom_left"] = pixels[1, 1, :3].tolist()
+            image["top_right"] = pixels[-2, -2, :3].tolist()
     return {
         "metallic": shader.inputs["Metallic"].default_value,
         "roughness": shader.inputs["Roughness"].default_value,
