@@ -11,7 +11,9 @@ import typer
 from typer.core import TyperGroup
 
 from face3d_cli import __version__
-from face3d_cli.cli import output
+from face3d_cli.cli import models, output
+from face3d_cli.cli.doctor import doctor
+from face3d_cli.cli.licenses import licenses
 from face3d_cli.errors import Face3dError
 
 INTERRUPTED = 130
@@ -32,7 +34,7 @@ class Boundary(TyperGroup):
             output.talk("interrupted; finished files are kept, no partial file is left")
             raise typer.Exit(INTERRUPTED) from None
         except BrokenPipeError:  # the reader of our stdout has gone: `face3d ... | head`
-            sys.stdout = None  # type: ignore[assignment]
+            sys.stdout = None
             raise typer.Exit(0) from None
 
 
@@ -54,9 +56,7 @@ def _print_version(wanted: bool) -> None:
 def face3d(
     version: Annotated[
         bool,
-        typer.Option(
-            "--version", callback=_print_version, is_eager=True, help="Print the version."
-        ),
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print version."),
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only results and errors.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
@@ -69,6 +69,11 @@ def face3d(
     """
     output.mode.quiet = quiet
     output.mode.debug = debug
+
+
+app.add_typer(models.app, name="models")
+app.command()(doctor)
+app.command()(licenses)
 
 
 def _terminate(signum: int, frame: FrameType | None) -> NoReturn:

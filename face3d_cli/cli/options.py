@@ -8,10 +8,11 @@ from typing import Annotated
 import typer
 
 PhotosArg = Annotated[
-    list[str], typer.Argument(metavar="PHOTO...", help="Photo files; - is stdin.")
+    list[str], typer.Argument(metavar="PHOTO...", help="Photos; - is stdin.")
 ]
 PhotoArg = Annotated[str, typer.Argument(metavar="PHOTO", help="Photo file; - is stdin.")]
 OutOpt = Annotated[
     Path, typer.Option("--output", "-o", metavar="OUT", help="Result file, or folder for several.")
 ]
 JsonOpt = Annotated[bool, typer.Option("--json", help="One JSON object per photo on stdout.")]
+JsonObjectOpt = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]

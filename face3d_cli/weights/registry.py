@@ -9,6 +9,7 @@ part before its first dot.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -241,14 +242,17 @@ _MODELS = (
         origin="shipped",
         files=(),
         homepage="",
-        licence="Apache-2.0",
+        licence="Apache-2.0 weights, trained on photos that are for research only",
         licence_url="https://www.apache.org/licenses/LICENSE-2.0",
-        non_commercial=False,
+        non_commercial=True,
         paper="Ronneberger et al., U-Net, MICCAI 2015 (architecture)",
         preprocessing="see the model card beside the weights",
         needed_for="face3d segment",
     ),
 )
+
+# What each reconstruction method reads; `doctor` and `licenses` follow it.
+MODELS_OF_METHOD: dict[str, tuple[str, ...]] = {"surrey": ("dlib", "surrey")}
 
 
 def model_names() -> list[str]:
@@ -296,3 +300,11 @@ def _shipped_files(name: str) -> tuple[ModelFile, ...]:
         if file_name.split(".", 1)[0] == name:
             files.append(ModelFile(file_name, None, sha256))
     return tuple(files)
+
+
+def licence_records(names: Iterable[str]) -> list[dict[str, str]]:
+    """The terms that bind a result made with these models, as the JSON report states them."""
+    return [
+        {"what": spec.name, "licence": spec.licence, "url": spec.licence_url}
+        for spec in map(model_spec, names)
+    ]
