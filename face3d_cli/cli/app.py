@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 from face3d_cli import __version__
 from face3d_cli.cli import models, output
 from face3d_cli.cli.doctor import doctor
+from face3d_cli.cli.export import export
 from face3d_cli.cli.licenses import licenses
 from face3d_cli.errors import Face3dError
 
@@ -72,6 +73,7 @@ def face3d(
 
 
 app.add_typer(models.app, name="models")
+app.command()(export)
 app.command()(doctor)
 app.command()(licenses)
 

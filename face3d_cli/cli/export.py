@@ -42,8 +42,8 @@ def export(
 ) -> None:
     """Convert a mesh between OBJ, PLY, GLB and STL.
 
-    Vertex order, UV, texture, colours and blendshapes are kept where the format can hold them;
-    what it cannot hold is said on stderr. Prints the files written, the mesh file first.
+    What the format can hold is kept: vertex order, UV, texture, colours, blendshapes, licence.
+    What it cannot hold is said on stderr. Prints the files written, the mesh file first.
 
     Example: face3d export face.glb -o face.ply --for blender
     """
