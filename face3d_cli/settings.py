@@ -28,6 +28,10 @@ class DetectionSettings:
     search_long_side_px: int = 640  # large photos are searched at this size first
     hog_max_side_px: int = 2000  # and then at their own size, up to these
     cnn_max_side_px: int = 1024
+    # Where HOG found a face weakly or not at all, it looks again at the face turned by these angles.
+    second_look_below_score: float = 0.35
+    second_look_roll_deg: tuple[float, ...] = (0.0, -20.0, 20.0, -40.0, 40.0, -80.0, 80.0)
+    second_look_min_score: float = -0.5  # weaker than in a whole photo: a face is known to be there
 
 
 @dataclass(frozen=True)
@@ -35,13 +39,13 @@ class LandmarkSettings:
     """How the 68 points are predicted (`stages/landmarks.py`)."""
 
     face_side_px: int = 200  # the face's box in the crop that the predictor sees
-    # Boxes to average over: shift right and down in box widths, scale.
-    jitters: tuple[tuple[float, float, float], ...] = (
-        (0.0, 0.0, 1.0),
-        (0.06, 0.0, 1.0),
-        (-0.06, 0.0, 1.0),
-        (0.0, 0.06, 1.0),
-        (0.0, -0.06, 1.0),
+    # Boxes to take the median over: shifts to the right and down, in box widths.
+    shifts: tuple[tuple[float, float], ...] = (
+        (0.0, 0.0),
+        (0.06, 0.0),
+        (-0.06, 0.0),
+        (0.0, 0.06),
+        (0.0, -0.06),
     )
 
 
@@ -68,6 +72,25 @@ class MeshFileSettings:
 
     glb_texture: TextureFormat = "png"
     jpeg_quality: int = 95
+
+
+@dataclass(frozen=True)
+class SegmentationSettings:
+    """How photos are divided into classes (`stages/segmentation.py`).
+
+    Attributes:
+        long_side_px: size at which the network sees a photo; None is the photo's own size.
+        face_px: size at which it sees the square around one face.
+        face_margin: side of that square over the longer side of the face's box.
+        tile_px: a side longer than this is seen in tiles of this size.
+        tile_overlap_px: shared by neighbouring tiles, and faded from one into the other.
+    """
+
+    long_side_px: int | None = 416
+    face_px: int = 352
+    face_margin: float = 2.4
+    tile_px: int = 1024
+    tile_overlap_px: int = 128
 
 
 @dataclass(frozen=True)
@@ -134,6 +157,8 @@ class SegmentationTrainingSettings:
     augment: AugmentSettings = AugmentSettings()
     loop: LoopSettings = LoopSettings()
     crop_px: int = 352
+    first_crop_px: int = 224  # for the first steps, at a third of the time each
+    first_share: float = 0.5  # of the steps
     stored_long_side_px: int = 512  # photos are kept in memory at this size
     detail_weight: float = 3.0  # cross-entropy of everything but background, skin, hair, clothes
     dice_weight: float = 0.5

@@ -1,0 +1,87 @@
+"""How head-frame points become image pixels, and what the angles of a head are called."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from face3d_cli.arrays import FloatArray, Points2, Points3, check_shape
+
+
+@dataclass(frozen=True)
+class ScaledOrthographicCamera:
+    """Rotates the head, drops depth, scales and shifts into image pixels.
+
+    Attributes:
+        rotation: (3, 3), determinant +1, from the head frame to the camera's axes
+            (x right, y up, z towards the viewer).
+        scale_px_per_unit: pixels per unit of the points.
+        shift_px: (2,) image position of the head frame's origin.
+    """
+
+    rotation: FloatArray
+    scale_px_per_unit: float
+    shift_px: FloatArray
+
+    def __post_init__(self) -> None:
+        check_shape(self.rotation, (3, 3), "rotation")
+        check_shape(self.shift_px, (2,), "shift_px")
+
+    def turn(self, points_head: Points3) -> Points3:
+        """(N, 3) points in the camera's axes, still in their own unit, origin at the head's."""
+        turned: Points3 = points_head @ self.rotation.T
+        return turned
+
+    def project(self, points_head: Points3) -> Points2:
+        """(N, 2) image pixels. Pixel (0, 0) is the centre of the top-left pixel, y down.
+
+        The sign flip from y up to y down happens here and nowhere else.
+        Source: Hartley & Zisserman, Multiple View Geometry, 2nd ed., section 6.3.
+        """
+        turned = self.turn(points_head)[:, :2] * (self.scale_px_per_unit, -self.scale_px_per_unit)
+        return turned + self.shift_px
+
+    def with_origin(self, origin_head: FloatArray) -> ScaledOrthographicCamera:
+        """Return the same camera for points whose origin was moved to `origin_head`."""
+        return ScaledOrthographicCamera(
+            self.rotation, self.scale_px_per_unit, self.project(origin_head[None])[0]
+        )
+
+    def to_json(self) -> dict[str, object]:
+        """Plain numbers for the report."""
+        return {
+            "model": "scaled_orthographic",
+            "rotation": self.rotation.tolist(),
+            "scale_px_per_unit": float(self.scale_px_per_unit),
+            "shift_px": self.shift_px.tolist(),
+        }
+
+
+@dataclass(frozen=True)
+class PoseDegrees:
+    """Where the face looks, R = R_y(yaw) R_x(-pitch) R_z(roll).
+
+    yaw: positive to the subject's left (the viewer's right). pitch: positive upwards.
+    roll: about the nose axis, positive when the head tips counter-clockwise in the photo.
+    """
+
+    yaw: float
+    pitch: float
+    roll: float
+
+    @classmethod
+    def from_rotation(cls, rotation: FloatArray) -> PoseDegrees:
+        """Read the angles off a head-to-camera rotation; looking straight up or down gives roll 0."""
+        forward = rotation[:, 2]
+        pitch = np.arcsin(np.clip(forward[1], -1.0, 1.0))
+        if np.hypot(forward[0], forward[2]) < 1e-9:
+            yaw, roll = np.arctan2(-rotation[2, 0], rotation[0, 0]), 0.0
+        else:
+            yaw = np.arctan2(forward[0], forward[2])
+            roll = np.arctan2(rotation[1, 0], rotation[1, 1])
+        return cls(*(float(np.degrees(angle)) for angle in (yaw, pitch, roll)))
+
+    def to_json(self) -> dict[str, float]:
+        """Plain numbers for the report."""
+        return {"yaw": self.yaw, "pitch": self.pitch, "roll": self.roll}

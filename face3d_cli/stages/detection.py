@@ -1,0 +1,179 @@
+"""Where are the faces? dlib's HOG detector first, a second detector where it finds nothing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+import cv2
+import dlib
+import numpy as np
+
+from face3d_cli.arrays import RgbImage, check_shape
+from face3d_cli.core.crop import crop_face
+from face3d_cli.core.face_box import FaceBox
+from face3d_cli.settings import DetectionSettings
+from face3d_cli.weights.store import find_model, model_state
+
+SAME_FACE_OVERLAP = 0.3  # two boxes that share more of their union are one face
+
+
+@dataclass(frozen=True)
+class BoxConvention:
+    """How another detector's box becomes the box that HOG would have drawn.
+
+    The 68-point predictor was trained on HOG's boxes (dlib-models README). Medians over the photos
+    in which both detectors fire: `benchmarks/box_convention.py`.
+    """
+
+    down: float  # shift of the centre, in widths of the box
+    grow: float  # factor on the box's size
+
+    def to_hog(self, x: float, y: float, width: float, height: float) -> tuple[float, ...]:
+        """Return x, y, width, height of the square HOG-style box."""
+        side = self.grow * (width * height) ** 0.5
+        center_x, center_y = x + width / 2, y + height / 2 + self.down * width
+        return center_x - side / 2, center_y - side / 2, side, side
+
+
+CNN_BOX = BoxConvention(down=0.085, grow=1.09)
+YUNET_BOX = BoxConvention(down=0.085, grow=1.09)
+
+
+def detect_faces(
+    image: RgbImage, settings: DetectionSettings = DetectionSettings(), *, want_all: bool = False
+) -> list[FaceBox]:
+    """Find faces, left to right.
+
+    Large photos are searched at `settings.search_long_side_px` first. "auto" asks HOG, and where it
+    finds nothing YuNet when that model is in the store, else dlib's CNN.
+
+    Args:
+        image: (H, W, 3) photo.
+        settings: which detector, and the sizes to search at.
+        want_all: search for every face, small ones and profiles too, instead of stopping at the
+            first search that finds any.
+
+    Returns:
+        Boxes in HOG's convention (brows to chin, square) in image pixels; empty when there is none.
+
+    Raises:
+        ModelError: a detector's model is missing.
+    """
+    check_shape(image, (None, None, 3), "image")
+    found: list[FaceBox] = []
+    for search, long_side_px in _searches(settings, max(image.shape[:2])):
+        for box in _search_at(search, image, long_side_px):
+            if box.detector != "hog" or (box.score or 0.0) < settings.second_look_below_score:
+                box = _second_look(image, box, settings)
+            if all(box.overlap(other) < SAME_FACE_OVERLAP for other in found):
+                found.append(box)
+        if found and not want_all:
+            break
+    return sorted(found, key=lambda box: box.center)
+
+
+def _second_look(image: RgbImage, box: FaceBox, settings: DetectionSettings) -> FaceBox:
+    """Ask HOG where it sees a face that it found weakly, or not at all, in crops turned upright.
+
+    HOG misses rolled and half-visible faces in a whole photo, yet its box is what the 68-point
+    predictor knows. The strongest answer near the box's middle wins; without one, the
+    box stays as `BoxConvention` gave it. What this gains: `benchmarks/box_convention.py`.
+    """
+    face_px, crop_px = 130, 286
+    best = replace(box, score=settings.second_look_min_score)
+    for roll_deg in settings.second_look_roll_deg:
+        turned = replace(box, roll_rad=math.radians(roll_deg))
+        crop = crop_face(image, turned, face_px=face_px, crop_px=crop_px)
+        rectangles, scores, _ = _hog_detector().run(crop.image, 0, settings.second_look_min_score)
+        for r, score in zip(rectangles, scores, strict=True):
+            center_crop = np.array([r.left() + r.width() / 2, r.top() + r.height() / 2])
+            is_same_face = np.abs(center_crop - crop_px / 2).max() < 0.4 * face_px
+            if is_same_face and score > (best.score or 0.0):
+                side = r.width() * box.width / face_px
+                x, y = (crop.to_image(center_crop[None])[0] - side / 2).tolist()
+                best = FaceBox(x, y, side, side, score, box.detector, turned.roll_rad)
+    return replace(best, score=box.score)
+
+
+Search = Callable[[RgbImage], list[FaceBox]]
+
+
+def _searches(settings: DetectionSettings, photo_side_px: int) -> list[tuple[Search, int]]:
+    """The searches in their order, each with the long side of the photo to search at."""
+    small = min(settings.search_long_side_px, photo_side_px)
+    sizes = {
+        "hog": [small, min(settings.hog_max_side_px, photo_side_px)],
+        "cnn": [small, min(settings.cnn_max_side_px, photo_side_px)],
+        "yunet": [small, min(settings.hog_max_side_px, photo_side_px)],
+    }
+    if settings.detector == "auto":
+        second = "yunet" if model_state("yunet").state == "present" else "cnn"
+        names = ["hog", second]
+    else:
+        names = [settings.detector]
+    by_name = {"hog": _hog, "cnn": _cnn, "yunet": _yunet}
+    return [(by_name[name], side) for name in names for side in dict.fromkeys(sizes[name])]
+
+
+def _search_at(search: Search, image: RgbImage, long_side_px: int) -> list[FaceBox]:
+    """Search a reduced copy; boxes come back in pixels of the photo."""
+    scale = long_side_px / max(image.shape[:2])
+    if scale < 1:
+        size = (round(image.shape[1] * scale), round(image.shape[0] * scale))
+        image = cv2.resize(image, (max(size[0], 1), max(size[1], 1)), interpolation=cv2.INTER_AREA)
+    return [
+        FaceBox(
+            *(value / scale for value in (box.x, box.y, box.width, box.height)),
+            score=box.score,
+            detector=box.detector,
+        )
+        for box in search(np.ascontiguousarray(image))
+    ]
+
+
+def _hog(image: RgbImage) -> list[FaceBox]:
+    rectangles, scores, _ = _hog_detector().run(image, 0, 0.0)
+    return [
+        FaceBox(r.left(), r.top(), r.width(), r.height(), float(score), "hog")
+        for r, score in zip(rectangles, scores, strict=True)
+    ]
+
+
+def _cnn(image: RgbImage) -> list[FaceBox]:
+    boxes = []
+    for found in _cnn_detector()(image, 0):
+        r = found.rect
+        x, y, width, height = CNN_BOX.to_hog(r.left(), r.top(), r.width(), r.height())
+        boxes.append(FaceBox(x, y, width, height, float(found.confidence), "cnn"))
+    return boxes
+
+
+def _yunet(image: RgbImage) -> list[FaceBox]:
+    detector = _yunet_detector()
+    detector.setInputSize((image.shape[1], image.shape[0]))
+    _, found = detector.detect(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    boxes = []
+    for row in found if found is not None else []:
+        x, y, width, height = YUNET_BOX.to_hog(*(float(value) for value in row[:4]))
+        boxes.append(FaceBox(x, y, width, height, float(row[-1]), "yunet"))
+    return boxes
+
+
+@lru_cache(maxsize=1)
+def _hog_detector() -> Any:
+    return dlib.get_frontal_face_detector()
+
+
+@lru_cache(maxsize=1)
+def _cnn_detector() -> Any:
+    return dlib.cnn_face_detection_model_v1(str(find_model("dlib")["mmod_human_face_detector.dat"]))
+
+
+@lru_cache(maxsize=1)
+def _yunet_detector() -> Any:
+    path = find_model("yunet")["yunet_n_dynamic.onnx"]
+    return cv2.FaceDetectorYN.create(str(path), "", (320, 320), score_threshold=0.6)
