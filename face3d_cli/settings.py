@@ -28,7 +28,7 @@ class DetectionSettings:
     search_long_side_px: int = 640  # large photos are searched at this size first
     hog_max_side_px: int = 2000  # and then at their own size, up to these
     cnn_max_side_px: int = 1024
-    # Where HOG found a face weakly or not at all, it looks again at the face turned by these angles.
+    # Where HOG found a face weakly or not at all, it looks again, turned by these angles.
     second_look_below_score: float = 0.35
     second_look_roll_deg: tuple[float, ...] = (0.0, -20.0, 20.0, -40.0, 40.0, -80.0, 80.0)
     second_look_min_score: float = -0.5  # weaker than in a whole photo: a face is known to be there

@@ -72,7 +72,7 @@ class PoseDegrees:
 
     @classmethod
     def from_rotation(cls, rotation: FloatArray) -> PoseDegrees:
-        """Read the angles off a head-to-camera rotation; looking straight up or down gives roll 0."""
+        """Read the angles off a head-to-camera rotation; straight up or down has roll 0."""
         forward = rotation[:, 2]
         pitch = np.arcsin(np.clip(forward[1], -1.0, 1.0))
         if np.hypot(forward[0], forward[2]) < 1e-9:
