@@ -19,8 +19,8 @@ def light_visibility(
     light: Light,
     *,
     size_px: int = 256,
-    bias: float = 0.01,
-    softness: float = 0.005,
+    bias: float = 0.02,
+    softness: float = 0.004,
 ) -> Tensor:
     """How much of the light reaches each point: 1 in full light, 0 in shadow.
 
