@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import struct
+import subprocess
 import sys
 import zlib
 from pathlib import Path
@@ -340,6 +341,30 @@ def test_truncated_photos_are_refused(kind, share, capfd):
     assert capfd.readouterr().err == ""
 
 
+def test_errors_that_pillow_logs_do_not_reach_stderr():
+    data = bytearray(grey_tiff(np.zeros((1, 3), np.uint16), photometric=1, order="<"))
+    samples = data.index(struct.pack("<HH", 277, 4)) + 8
+    data[samples : samples + 2] = b"\xff\xff"
+    code = (
+        "import sys; from face3d_cli.io.image import read_photo\n"
+        "try: read_photo(sys.stdin.buffer.read())\nexcept Exception as e: print(type(e).__name__)"
+    )
+    found = subprocess.run([sys.executable, "-c", code], input=bytes(data), capture_output=True)
+    assert found.stdout == b"UnreadableInput\n"
+    assert found.stderr == b""
+
+
+@pytest.mark.parametrize("kind", ["tiff-lzw", "tiff-deflate"])
+def test_errors_inside_libtiff_do_not_reach_stderr(kind, capfd):
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    data = bytearray(encoded(Image.fromarray(noise), **LOSSLESS[kind]))
+    data[2000:2100] = b"\xff" * 100
+    with pytest.raises(UnreadableInput):
+        read_photo(bytes(data))
+    os.write(2, b"stderr is open again")
+    assert capfd.readouterr().err == "stderr is open again"
+
+
 SEEDS = [
     encoded(Image.effect_noise((24, 16), 50).convert("RGB"), **options) for options in ALL.values()
 ]
@@ -389,10 +414,12 @@ def test_mutated_photos_are_read_or_refused(seed, edits, kept):
     read_or_refuse(bytes(data[: int(kept * len(data))]))
 
 
-@pytest.mark.parametrize("shape", [(1, 1, 3), (5, 7, 3), (256, 256, 3), (5, 7)])
+@pytest.mark.parametrize("shape", [(1, 1, 3), (5, 7, 3), (1, 9, 3), (256, 200, 3), (5, 7), (1, 1)])
 def test_saved_png_is_read_back_exactly(tmp_path, shape):
     pixels = np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8)
     save_png(tmp_path / "new" / "x.png", pixels)
-    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "new" / "x.png")), pixels)
+    with Image.open(tmp_path / "new" / "x.png") as saved:
+        np.testing.assert_array_equal(np.asarray(saved), pixels)
+        assert saved.info["srgb"] == 0
     flipped = pixels[::-1, ::-1]  # not contiguous
     np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(encode_png(flipped)))), flipped)
