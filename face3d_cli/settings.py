@@ -63,7 +63,11 @@ class MorphableSettings:
 class TextureSettings:
     """How the photo is brought into the UV square (`stages/texture.py`)."""
 
-    size_px: int = 1024
+    size_px: int = 1024  # 256 to 4096
+    depth_map_px: int = 256  # side of the z-buffer that decides what is hidden
+    depth_slack: float = 0.015  # of the face's extent: nearer than this is the same surface
+    facing_from: float = 0.15  # cosine to the viewer at which a texel begins to count as seen,
+    facing_to: float = 0.45  # and from which it counts fully
 
 
 @dataclass(frozen=True)
@@ -136,9 +140,9 @@ class AugmentSettings:
 class LoopSettings:
     """How a network is optimised (`training/loop.py`)."""
 
-    steps: int = 4000
+    steps: int = 6000
     batch_size: int = 8
-    learning_rate: float = 2e-3
+    learning_rate: float = 3e-3
     warmup_steps: int = 150
     weight_decay: float = 0.02
     ema_decay: float = 0.998
@@ -151,14 +155,17 @@ class LoopSettings:
 
 @dataclass(frozen=True)
 class SegmentationTrainingSettings:
-    """How the segmentation U-Net is trained (`training/unet.py`)."""
+    """How the segmentation U-Net is trained (`training/unet.py`).
+
+    Attributes:
+        crop_schedule: share of the steps from which on, and the side of the training photos: small
+            ones first, which are quick and show all of a face, then finer ones.
+    """
 
     unet: UNetSettings = UNetSettings()
     augment: AugmentSettings = AugmentSettings()
     loop: LoopSettings = LoopSettings()
-    crop_px: int = 352
-    first_crop_px: int = 224  # for the first steps, at a third of the time each
-    first_share: float = 0.5  # of the steps
+    crop_schedule: tuple[tuple[float, int], ...] = ((0.0, 160), (0.35, 256), (0.65, 352))
     stored_long_side_px: int = 512  # photos are kept in memory at this size
     detail_weight: float = 3.0  # cross-entropy of everything but background, skin, hair, clothes
     dice_weight: float = 0.5

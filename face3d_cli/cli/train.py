@@ -1,0 +1,138 @@
+"""`face3d train`: the project's own networks, trained from data sets in their original layouts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from face3d_cli.cli import output
+from face3d_cli.errors import UsageError
+from face3d_cli.settings import LoopSettings, SegmentationTrainingSettings, UNetSettings
+
+train_app = typer.Typer(
+    no_args_is_help=True, help="Train the project's own networks.", pretty_exceptions_enable=False
+)
+_DEFAULTS = SegmentationTrainingSettings()
+
+
+@train_app.callback()
+def train() -> None:
+    """Train the project's own networks."""
+
+
+@train_app.command()
+def unet(
+    data: Annotated[
+        list[str],
+        typer.Option(
+            "--data",
+            metavar="DIR[=WEIGHT]",
+            help="Data set folder in its original layout: FASSEG, CelebAMask-HQ, LaPa, HELEN or "
+            "FaceSynthetics; repeat for several. Drawn by the root of its size, times WEIGHT.",
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", metavar="DIR", help="Folder for weights and checkpoint."),
+    ],
+    steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = LoopSettings.steps,
+    batch_size: Annotated[int, typer.Option(min=1)] = LoopSettings.batch_size,
+    learning_rate: Annotated[float, typer.Option(min=0.0)] = LoopSettings.learning_rate,
+    widths: Annotated[
+        str, typer.Option(help="Channels of each level, finest first; their number is the depth.")
+    ] = ",".join(map(str, UNetSettings.widths)),
+    seed: Annotated[int, typer.Option(min=0)] = LoopSettings.seed,
+    hold_out: Annotated[
+        float,
+        typer.Option(
+            min=0.0, max=0.9, help="Share of the people of each folder that is kept from training."
+        ),
+    ] = SegmentationTrainingSettings.held_out_share,
+    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
+    bfloat16: Annotated[
+        bool, typer.Option("--bf16/--float32", help="Compute in bfloat16 where that is safe.")
+    ] = LoopSettings.use_bfloat16,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the checkpoint in the folder.")
+    ] = False,
+    logs: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="TensorBoard logs; needs the extra face3d[logs]."),
+    ] = None,
+    smoke: Annotated[
+        bool, typer.Option("--smoke", help="A few steps of a tiny network: does all of it run?")
+    ] = False,
+) -> None:
+    """Train the segmentation U-Net; writes unet-face.safetensors.
+
+    The same command with the same seed gives the same weights on the same machine.
+
+    Example: face3d train unet --data fasseg/multipose01=2 --data celebamask -o run
+    """
+    from face3d_cli.stages.segmentation import WEIGHTS_FILE
+    from face3d_cli.training.log import training_log
+    from face3d_cli.training.loop import Progress
+    from face3d_cli.training.unet import save_unet, smoke_settings, train_unet
+
+    settings = replace(
+        _DEFAULTS,
+        unet=replace(_DEFAULTS.unet, widths=_widths(widths)),
+        loop=replace(
+            _DEFAULTS.loop,
+            steps=steps,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            seed=seed,
+            use_bfloat16=bfloat16,
+        ),
+        held_out_share=hold_out,
+    )
+    if smoke:
+        settings = smoke_settings(settings)
+    folders = [_folder_and_weight(entry) for entry in data]
+    with (
+        training_log(logs) as log,
+        output.progress(settings.loop.steps, "training") as advance,
+    ):
+
+        def on_step(done: Progress) -> None:
+            log(done)
+            advance(text=done.line())
+
+        network = train_unet(
+            folders,
+            out,
+            settings,
+            resume=resume,
+            device=device,
+            limit=4 if smoke else None,
+            on_step=on_step,
+        )
+    output.result(str(save_unet(network, out / WEIGHTS_FILE)))
+
+
+def _widths(text: str) -> tuple[int, ...]:
+    try:
+        widths = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        widths = ()
+    if len(widths) < 2 or min(widths) < 1:
+        raise UsageError(f"--widths {text}: expected at least two numbers such as 16,32,64")
+    return widths
+
+
+def _folder_and_weight(entry: str) -> tuple[Path, float]:
+    """`DIR=WEIGHT`, or `DIR` with weight 1; a folder whose own name has a = wins."""
+    name, mark, weight = entry.rpartition("=")
+    if not mark or Path(entry).exists():
+        return Path(entry), 1.0
+    try:
+        value = float(weight)
+    except ValueError:
+        value = 0.0
+    if not 0.0 < value < float("inf"):
+        raise UsageError(f"--data {entry}: expected a positive weight behind the =")
+    return Path(name), value
