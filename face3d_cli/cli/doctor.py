@@ -17,24 +17,23 @@ from face3d_cli.cli.options import JsonObjectOpt
 from face3d_cli.weights import store
 from face3d_cli.weights.registry import MODELS_OF_METHOD, model_names, model_spec
 
-# What every method needs beside its models: module, distribution.
-_REQUIRED = (
+# Module and distribution of what every method needs beside its models, and of what one needs.
+_COMMON = (
     ("numpy", "numpy"),
     ("PIL", "pillow"),
     ("cv2", "opencv-python-headless"),
     ("scipy", "scipy"),
     ("trimesh", "trimesh"),
+    ("isal", "isal"),
     ("safetensors", "safetensors"),
     ("torch", "torch"),
-    ("dlib", "dlib-bin"),
-    ("eos", "eos-py"),
 )
+_OF_METHOD = {"surrey": (("dlib", "dlib-bin"), ("eos", "eos-py"))}
 # Module, distribution, what does not work without it, how to get it.
 _OPTIONAL = (
     ("pillow_heif", "pillow-heif", "HEIC photos", "pip install 'face3d[heif]'"),
     ("tensorboard", "tensorboard", "training logs for TensorBoard", "pip install 'face3d[logs]'"),
 )
-_PARTS_OF_METHOD = {"surrey": ("dlib", "eos")}
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,8 @@ class Check:
         kind: required or optional Python part, or model.
         name: what it is called.
         state: "ok", "missing" or "damaged" (it is there and does not work).
-        detail: version, folder, or what is wrong.
+        version: of a Python part that works.
+        problem: what is wrong; "" when it is fine.
         costs: what does not work without it; "" when it is fine.
         remedy: the command that mends it; "" when it is fine.
     """
@@ -53,7 +53,8 @@ class Check:
     kind: Literal["required", "optional", "model"]
     name: str
     state: Literal["ok", "missing", "damaged"]
-    detail: str
+    version: str = ""
+    problem: str = ""
     costs: str = ""
     remedy: str = ""
 
@@ -64,16 +65,17 @@ def doctor(as_json: JsonObjectOpt = False) -> None:
     Example: face3d doctor
     """
     checks = [*_required_parts(), *_optional_parts(), *_models()]
-    good = {check.name for check in checks if check.state == "ok"}
+    good = {(check.kind, check.name) for check in checks if check.state == "ok"}
     methods = {
-        method: good.issuperset((*_PARTS_OF_METHOD[method], *models))
+        method: good.issuperset(
+            [
+                *(("required", module) for module, _ in (*_COMMON, *_OF_METHOD[method])),
+                *(("model", name) for name in models),
+            ]
+        )
         for method, models in MODELS_OF_METHOD.items()
     }
-    works = any(methods.values()) and all(
-        check.state == "ok" or check.name in ("dlib", "eos")
-        for check in checks
-        if check.kind == "required"
-    )
+    works = any(methods.values())
     machine = {
         "version": __version__,
         "python": platform.python_version(),
@@ -88,12 +90,14 @@ def doctor(as_json: JsonObjectOpt = False) -> None:
     else:
         output.table(["what", "value"], [[key, str(value)] for key, value in machine.items()])
         output.table(
-            ["kind", "part", "state", "detail", "without it", "remedy"],
-            [
-                [check.kind, check.name, check.state, check.detail, check.costs, check.remedy]
-                for check in checks
-            ],
+            ["kind", "part", "state", "version"],
+            [[check.kind, check.name, check.state, check.version] for check in checks],
         )
+        for check in checks:  # whole lines, so that a remedy can be copied
+            if check.state != "ok":
+                output.result(f"{check.name} {check.state}: {check.problem}")
+                output.result(f"  without it, this does not work: {check.costs}")
+                output.result(f"  mend it with: {check.remedy}")
         for method, runs in methods.items():
             output.result(f"reconstruct --method {method}: {'works' if runs else 'cannot run'}")
     if not works:
@@ -101,14 +105,14 @@ def doctor(as_json: JsonObjectOpt = False) -> None:
 
 
 def _required_parts() -> Iterator[Check]:
-    for module, distribution in _REQUIRED:
-        costs = "every command that reads a photo"
-        remedy = f"pip install {distribution}"
-        if module == "eos":
-            costs = "the Surrey fit"
-            if sys.version_info >= (3, 13):
+    for module, distribution in _COMMON:
+        yield _part("required", module, distribution, "every method", f"pip install {distribution}")
+    for method, parts in _OF_METHOD.items():
+        for module, distribution in parts:
+            remedy = f"pip install {distribution}"
+            if module == "eos" and sys.version_info >= (3, 13):
                 remedy = "use Python 3.10 to 3.12: eos-py has no wheel for this one"
-        yield _part("required", module, distribution, costs, remedy)
+            yield _part("required", module, distribution, f"the method {method}", remedy)
 
 
 def _optional_parts() -> Iterator[Check]:
@@ -124,9 +128,9 @@ def _part(
         loaded = import_module(module)
     except Exception as problem:  # a broken extension raises ImportError, OSError or anything else
         if isinstance(problem, ModuleNotFoundError) and problem.name == module:
-            return Check(kind, module, "missing", "not installed", costs, remedy)
+            return Check(kind, module, "missing", "", "not installed", costs, remedy)
         reason = " ".join(str(problem).split()) or type(problem).__name__
-        return Check(kind, module, "damaged", f"does not import: {reason}", costs, remedy)
+        return Check(kind, module, "damaged", "", f"does not import: {reason}", costs, remedy)
     try:
         version = metadata.version(distribution)
     except metadata.PackageNotFoundError:  # another distribution of the same module
@@ -139,12 +143,14 @@ def _models() -> Iterator[Check]:
         spec = model_spec(name)
         state = store.model_state(name, full=True)
         if state.state == "present":
-            yield Check("model", name, "ok", str(state.folder))
+            yield Check("model", name, "ok")
         else:
-            detail = (
-                "; ".join(state.problems) if state.state == "damaged" else "not on this machine"
+            problem = "; ".join(state.problems) if state.state == "damaged" else "not pulled"
+            if spec.origin != "download":
+                problem = state.problems[0]
+            yield Check(
+                "model", name, state.state, "", problem, spec.needed_for, store.remedy(spec)
             )
-            yield Check("model", name, state.state, detail, spec.needed_for, store.remedy(spec))
 
 
 def _device() -> str:

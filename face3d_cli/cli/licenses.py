@@ -55,15 +55,16 @@ def licenses(
         output.json_line({"licences": records})
         return
     output.table(
-        ["what", "licence", "commercial use", "binds results of", "terms"],
+        ["what", "licence", "commercial use", "binds results of"],
         [
             [
                 str(each["what"]),
                 str(each["licence"]),
                 "no" if each["non_commercial"] else "yes",
                 ", ".join(each["binds_results_of"]),  # type: ignore[arg-type]
-                str(each["url"]),
             ]
             for each in records
         ],
     )
+    for each in records:  # whole lines, so that an address can be copied
+        output.result(f"{each['what']}: {each['url']}")

@@ -135,7 +135,7 @@ def remedy(spec: ModelSpec) -> str:
     if spec.origin == "package":
         return "pip install --force-reinstall face_recognition_models"
     if spec.origin == "shipped":
-        return "it comes with face3d: pip install --force-reinstall face3d"
+        return "pip install --force-reinstall face3d"
     return f"face3d models pull {spec.name}"
 
 

@@ -142,8 +142,19 @@ def test_doctor_tells_missing_parts_from_broken_ones(tmp_path, monkeypatch):
         for check in json.loads(run(app, ["doctor", "--json"]).stdout)["checks"]
     }
     assert checks["pillow_heif"]["state"] == "damaged"
-    assert checks["pillow_heif"]["detail"] == "does not import: libheif.so: not found"
+    assert checks["pillow_heif"]["problem"] == "does not import: libheif.so: not found"
     assert checks["pillow_heif"]["remedy"] == "pip install 'face3d[heif]'"
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("part", ["dlib", "eos", "cv2"])
+def test_doctor_exits_1_when_a_needed_part_is_gone(shared, monkeypatch, part):
+    monkeypatch.setenv("FACE3D_HOME", str(shared / "models"))  # laid out like a store
+    assert run(app, ["doctor", "--json"]).exit_code == 0
+    monkeypatch.setitem(sys.modules, part, None)
+    result = run(app, ["doctor", "--json"])
+    assert result.exit_code == 1
+    assert not json.loads(result.stdout)["ok"]
 
 
 def test_licenses_say_what_binds_a_result():

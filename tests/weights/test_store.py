@@ -385,7 +385,7 @@ def shipped(home, tmp_path, monkeypatch):
 
 
 def test_shipped_weights_are_listed_by_their_sums(shipped, home):
-    with pytest.raises(ModelError, match=r"missing: no file of it.*comes with face3d"):
+    with pytest.raises(ModelError, match=r"missing: no file of it.*reinstall face3d"):
         find_model("unet-face")
     lines = []
     for name in ("unet-face.onnx", "unet-face.safetensors", "unet-face2.onnx"):
