@@ -56,8 +56,8 @@ def save_obj(
         lines.append(f"mtllib {material_path.name}\n")
     lines.append(f"o {_one_line(mesh.name)}\n")
     if mesh.texture is None and mesh.vertex_colors is not None:
-        rows = np.hstack([mesh.vertices, mesh.vertex_colors / 255.0])
-        lines.append(_rows("v %.7g %.7g %.7g %.4f %.4f %.4f\n", rows))
+        rows = np.hstack([mesh.vertices, _color_fractions(mesh.vertex_colors)])
+        lines.append(_rows("v %.7g %.7g %.7g %.5f %.5f %.5f\n", rows))
     else:
         lines.append(_rows("v %.7g %.7g %.7g\n", mesh.vertices))
     if mesh.uv is not None:
@@ -111,6 +111,14 @@ def _material_text(picture_name: str) -> str:
         f"newmtl {_MATERIAL}\nKa 0 0 0\nKd 1 1 1\nKs 0 0 0\nNs 0\nd 1\nillum 1\n"
         f"map_Kd {picture_name}\n"
     )
+
+
+def _color_fractions(levels: RgbImage) -> FloatArray:
+    """0..255 as 0..1, a trace above the exact value: MeshLab cuts off where others round."""
+    fractions: FloatArray = np.where(
+        (levels > 0) & (levels < 255), levels / 255 + 1e-5, levels / 255
+    )
+    return fractions
 
 
 def _rows(line_format: str, rows: FloatArray) -> str:

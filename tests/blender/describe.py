@@ -68,6 +68,7 @@ def describe(thing):
             }
             for layer in mesh.color_attributes
         },
+        "blender": list(bpy.app.version),
         "unit_scale": bpy.context.scene.unit_settings.scale_length,
     }
 

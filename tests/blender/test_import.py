@@ -174,11 +174,14 @@ def test_vertex_colors_of_a_glb_reach_its_material(arrived):
 @per_file(["alone.obj", "alone.ply", "alone.glb"])
 def test_vertices_without_a_triangle_do_not_disturb_the_others(arrived, mesh):
     """Blender's OBJ and GLB importers leave such vertices out, its PLY importer keeps them."""
+    ((layer_name, layer),) = arrived["colors"].items()
+    is_obj = (layer_name, layer["domain"]) == ("Color", "POINT")
+    if is_obj and arrived["blender"] < [4, 3, 0]:
+        pytest.skip("Blender before 4.3 mixes up the colours of such an OBJ")
     kept = np.arange(len(mesh.vertices))
     if len(arrived["points"]) < len(kept):
         kept = np.setdiff1d(kept, ALONE)
     np.testing.assert_allclose(arrived["points"], z_up(mesh.vertices[kept]), atol=1e-6)
-    ((_, layer),) = arrived["colors"].items()
     expected = random_colors(mesh)[kept]
     if layer["domain"] == "CORNER":
         expected = expected[arrived["corner_vertices"]]

@@ -58,6 +58,17 @@ def test_vertex_colors_are_written_only_without_a_texture(tmp_path):
     assert not rows_of(plain[0], "usemtl")
 
 
+def test_every_colour_level_survives_readers_that_round_and_readers_that_cut_off(tmp_path):
+    mesh = replace(face_mesh(), texture=None, vertex_colors=random_colors(face_mesh()))
+    rows = rows_of(save_mesh(mesh, tmp_path / "a.obj")[0], "v")
+    fractions = np.array(rows, np.float32)[:, 3:]
+    assert fractions.max() == 1
+    for precision in (np.float32, np.float64):
+        scaled = fractions.astype(precision) * 255
+        np.testing.assert_array_equal(np.rint(scaled), mesh.vertex_colors)
+        np.testing.assert_array_equal(np.floor(scaled), mesh.vertex_colors)
+
+
 @pytest.mark.parametrize(
     "stem", ["my face", "face (1) [x]", "顔", "-dash", "#1", "..", "a;b", "quote'", 'q"', "ü" * 80]
 )
