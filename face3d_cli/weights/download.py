@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import tarfile
 from collections.abc import Callable
 from contextlib import closing
 from http.client import HTTPException
-from pathlib import Path
+from lzma import LZMAError
+from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
@@ -78,6 +80,38 @@ def fetch_file(source: str, target: Path, *, size: int, sha256: str, progress: P
             hint="nothing was kept; set FACE3D_MIRROR to another source, or unset it",
         )
     os.replace(part, target)
+
+
+def unpack(bundle: Path, wanted: dict[str, str], folder: Path, progress: Progress) -> None:
+    """Take files out of a tar archive; each takes its name in `folder` once its hash is right.
+
+    Args:
+        bundle: the archive; the folders inside it do not matter.
+        wanted: sha256 by file name; anything else in the archive is left there.
+        folder: where the files go.
+        progress: called with the number of bytes gained.
+
+    Raises:
+        ModelError: a file differs, or the archive cannot be read.
+    """
+    try:
+        with tarfile.open(bundle) as archive:
+            for member in archive:
+                name = PurePosixPath(member.name).name
+                stream = archive.extractfile(member) if name in wanted else None
+                if stream is None:
+                    continue
+                part = folder / f"{name}.part"
+                with part.open("wb") as out:
+                    while chunk := stream.read(_CHUNK_BYTES):
+                        out.write(chunk)
+                        progress(len(chunk))
+                if (found := sha256_of(part)) != wanted[name]:
+                    _discard(part, progress)
+                    raise ModelError(f"{name} of {bundle}: expected {wanted[name]}, found {found}")
+                os.replace(part, folder / name)
+    except (tarfile.TarError, EOFError, LZMAError) as problem:
+        raise ModelError(f"cannot unpack {bundle}: {problem}") from problem
 
 
 def _fill(source: str, part: Path, size: int, progress: Progress) -> None:

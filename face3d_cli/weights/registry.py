@@ -19,6 +19,10 @@ from face3d_cli.errors import ModelError
 Origin = Literal["download", "package", "shipped"]
 
 _EOS = "https://raw.githubusercontent.com/patrikhuber/eos/ce984207a51c2edd2e7568a64fec9b98ef61aeed/share/"
+_ICT = (
+    "https://raw.githubusercontent.com/ICT-VGL/ICT-FaceKit/"
+    "da5f95a607f5e6b37755b38d3385d7f2853732e5/FaceXModel/"
+)
 _PRNET = "mrizwan18/Face3D-API/3be47cd3db3aebf85ac4a4e7ab4843128650de0b/Data/"
 _PRNET_UV = f"https://raw.githubusercontent.com/{_PRNET}uv-data/"
 _PRNET_NET = f"https://raw.githubusercontent.com/{_PRNET}net-data/"
@@ -37,7 +41,7 @@ class ModelFile:
         name: file name, the same upstream, in a mirror and in the store.
         size: bytes; None for a shipped file, whose hash alone is recorded.
         sha256: of the whole file, hexadecimal.
-        url: where it is published, or "" when upstream does not publish it as one file.
+        url: where it is published, or "" when it is not published as one file.
     """
 
     name: str
@@ -55,6 +59,7 @@ class ModelSpec:
         what: one line.
         origin: "download" into the store, a Python "package", or "shipped" with face3d.
         files: all of them are needed.
+        bundle: an archive of them that a mirror may hold instead; upstream has none.
         homepage: where people read about it, or its pinned upstream folder.
         licence: terms of the model (not of the code that reads it).
         licence_url: where those terms stand.
@@ -75,10 +80,11 @@ class ModelSpec:
     paper: str
     preprocessing: str
     needed_for: str
+    bundle: ModelFile | None = None
 
 
 def _files(folder_url: str, table: str) -> tuple[ModelFile, ...]:
-    """Files published in one folder, one `SIZE SHA256 NAME` per line; "" when they are not."""
+    """Files published in one folder, "" for none; one `SIZE SHA256 NAME` per line."""
     rows = (line.split() for line in table.split("\n") if line.strip())
     return tuple(
         ModelFile(name, int(size), sha256, folder_url and folder_url + name)
@@ -142,10 +148,12 @@ _MODELS = (
         what="ICT-FaceKit Light: whole head, 26719 vertices, 100 identity and 53 expression shapes",
         origin="download",
         files=_files(
-            "",
-            """
-            26763544 39096b7eaab11438d8d1da2ad55016161e272e7ca24132851811416d973144ba FaceXModel.tar.xz
-            """,
+            _ICT, (Path(__file__).parent / "ict_facekit_files.txt").read_text(encoding="ascii")
+        ),
+        bundle=ModelFile(
+            "FaceXModel.tar.xz",
+            26763544,
+            "39096b7eaab11438d8d1da2ad55016161e272e7ca24132851811416d973144ba",
         ),
         homepage=(
             "https://github.com/ICT-VGL/ICT-FaceKit/tree/"

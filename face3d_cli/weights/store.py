@@ -86,7 +86,9 @@ def model_state(name: str, folder: str | Path | None = None, *, full: bool = Fal
     folders = [Path(folder)] if folder is not None else _folders(spec)
     place = max(folders, key=lambda each: sum((each / file.name).is_file() for file in spec.files))
     if not spec.files:
-        return ModelState("missing", place, (f"no file of it in {shipped_folder()}",))
+        return ModelState(
+            "missing", place, (f"{shipped_folder() / 'SHA256SUMS'} lists no file of it",)
+        )
     faults = {file.name: _fault(file, place, full=full) for file in spec.files}
     bad = {file_name: fault for file_name, fault in faults.items() if fault}
     # A damaged file is the news, even beside missing ones: name it first.
@@ -118,9 +120,17 @@ def pull(name: str, progress: PullProgress | None = None) -> Path:
         raise ModelError(f"model {name} is not pulled: {state.problems[0]}", hint=remedy(spec))
     folder = store_folder() / name
     with _locked(folder):
-        for file in spec.files:
-            if _fault(file, folder, full=True):  # may be there by now: another process
-                _pull_file(spec, file, folder, progress or (lambda gained, file_name: None))
+        # Asked again under the lock: another process may have brought them by now.
+        missing = [file for file in spec.files if _fault(file, folder, full=True)]
+        if missing and spec.bundle is not None:
+            missing = _pull_bundle(spec, spec.bundle, missing, folder, progress or _ignore)
+        for file in missing:
+            if looked_at := _pull_file(spec, file, folder, progress or _ignore):
+                raise ModelError(
+                    f"cannot pull {name}/{file.name}: {looked_at}",
+                    hint=f"set FACE3D_MIRROR to a folder or address that holds "
+                    f"{name}/{(spec.bundle or file).name}",
+                )
     return folder
 
 
@@ -186,18 +196,43 @@ def _fault(file: ModelFile, folder: Path, *, full: bool) -> str:
     return ""
 
 
-def _pull_file(spec: ModelSpec, file: ModelFile, folder: Path, progress: PullProgress) -> None:
-    """Bring one file from the first source that holds it."""
+def _pull_bundle(
+    spec: ModelSpec,
+    bundle: ModelFile,
+    missing: list[ModelFile],
+    folder: Path,
+    progress: PullProgress,
+) -> list[ModelFile]:
+    """Take the missing files out of the mirror's archive; returns those still missing."""
+    from face3d_cli.weights.download import unpack
+
+    if _pull_file(spec, bundle, folder, lambda gained, file_name: progress(0, file_name)):
+        return missing
+    archive = folder / bundle.name
+    try:
+        wanted = {file.name: file.sha256 for file in missing}
+        unpack(archive, wanted, folder, lambda gained: progress(gained, bundle.name))
+    finally:
+        archive.unlink()
+    return [file for file in missing if not (folder / file.name).is_file()]
+
+
+def _pull_file(spec: ModelSpec, file: ModelFile, folder: Path, progress: PullProgress) -> str:
+    """Bring one file from the first source that holds it.
+
+    Returns:
+        "" when it came, else where it was looked for.
+    """
     from face3d_cli.weights.download import NotThere, fetch_file, is_url
 
     assert file.size is not None, "files to be pulled are pinned by size"
     mirror = os.environ.get("FACE3D_MIRROR", "")
     sources = [f"{mirror.rstrip('/')}/{spec.name}/{file.name}"] if mirror else []
     sources += [file.url] if file.url else []
-    tried = []
+    looked_at = []
     for source in sources:
         if is_offline() and is_url(source):
-            tried.append(f"FACE3D_OFFLINE forbids {source}")
+            looked_at.append(f"FACE3D_OFFLINE forbids {source}")
             continue
         try:
             fetch_file(
@@ -207,15 +242,15 @@ def _pull_file(spec: ModelSpec, file: ModelFile, folder: Path, progress: PullPro
                 sha256=file.sha256,
                 progress=lambda gained: progress(gained, file.name),
             )
-            return
         except NotThere:
-            tried.append(f"not at {source}")
-    if not file.url:
-        tried.append(f"upstream publishes it unpacked only, at {spec.homepage}")
-    raise ModelError(
-        f"cannot pull {spec.name}/{file.name}: {'; '.join(tried)}",
-        hint=f"set FACE3D_MIRROR to a folder or address that holds {spec.name}/{file.name}",
-    )
+            looked_at.append(f"not at {source}")
+        else:
+            return ""
+    return "; ".join(looked_at) or "no source is known"
+
+
+def _ignore(gained: int, file_name: str) -> None:
+    """Report no progress."""
 
 
 @contextmanager

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import http.server
+import io
 import multiprocessing
 import os
+import tarfile
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -315,10 +318,79 @@ def test_offline_never_asks_and_names_file_and_address(toy, server, monkeypatch)
     assert server.requests == []
 
 
-def test_file_that_upstream_does_not_publish_says_where_its_parts_are(home, monkeypatch):
+def test_file_without_any_source_says_what_to_set(home, monkeypatch):
     monkeypatch.setattr(registry, "_MODELS", (spec_at(""),))
-    with pytest.raises(ModelError, match=r"https://example\.org/toy.*FACE3D_MIRROR"):
+    with pytest.raises(ModelError, match=r"no source is known.*FACE3D_MIRROR.*toy/large\.bin"):
         pull("toy")
+
+
+def archive_of(files: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:xz") as archive:
+        for name, data in files.items():
+            member = tarfile.TarInfo(f"../Folder/{name}")  # must not lead out of the store
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def mirrored_bundle(server, home, tmp_path, monkeypatch):
+    """Makes a mirror that holds the toy model as one archive of the given files."""
+
+    def make(files: dict[str, bytes]) -> Path:
+        data = archive_of(files)
+        bundle = ModelFile("toy.tar.xz", len(data), hashlib.sha256(data).hexdigest())
+        monkeypatch.setattr(registry, "_MODELS", (replace(spec_at(server.address), bundle=bundle),))
+        (tmp_path / "mirror" / "toy").mkdir(parents=True)
+        (tmp_path / "mirror" / "toy" / "toy.tar.xz").write_bytes(data)
+        monkeypatch.setenv("FACE3D_MIRROR", str(tmp_path / "mirror"))
+        return home / "toy"
+
+    return make
+
+
+def test_archive_of_a_mirror_is_unpacked(mirrored_bundle, server):
+    folder = mirrored_bundle({**CONTENT, "readme": b"not wanted"})
+    gained: list[int] = []
+    pull("toy", lambda count, _name: gained.append(count))
+    assert sum(gained) == 1_000_006
+    assert names(folder) == ["large.bin", "small.txt"]
+    assert names(folder.parent) == ["toy"]
+    assert verify("toy") == folder
+    assert server.requests == []
+
+
+def test_what_the_archive_lacks_comes_from_upstream(mirrored_bundle, server):
+    folder = mirrored_bundle({"small.txt": CONTENT["small.txt"]})
+    pull("toy")
+    assert verify("toy") == folder
+    assert [path for path, _ in server.requests] == ["/toy/large.bin"]
+
+
+def test_damaged_file_inside_an_archive_is_refused(mirrored_bundle):
+    folder = mirrored_bundle({**CONTENT, "large.bin": bytes(1_000_000)})
+    with pytest.raises(ModelError, match=r"large\.bin of .*expected"):
+        pull("toy")
+    assert names(folder) == []
+
+
+def test_archive_that_is_none_is_refused(mirrored_bundle, monkeypatch):
+    folder = mirrored_bundle(CONTENT)
+    data = b"no archive"
+    bundle = ModelFile("toy.tar.xz", len(data), hashlib.sha256(data).hexdigest())
+    monkeypatch.setattr(registry, "_MODELS", (replace(registry._MODELS[0], bundle=bundle),))
+    Path(os.environ["FACE3D_MIRROR"], "toy", "toy.tar.xz").write_bytes(data)
+    with pytest.raises(ModelError, match="cannot unpack"):
+        pull("toy")
+    assert names(folder) == []
+
+
+def test_model_with_an_archive_comes_file_by_file_without_a_mirror(mirrored_bundle, monkeypatch):
+    folder = mirrored_bundle(CONTENT)
+    monkeypatch.delenv("FACE3D_MIRROR")
+    pull("toy")
+    assert verify("toy") == folder
 
 
 def test_explicit_folder_is_the_only_one_looked_at(toy, tmp_path):
@@ -385,7 +457,9 @@ def shipped(home, tmp_path, monkeypatch):
 
 
 def test_shipped_weights_are_listed_by_their_sums(shipped, home):
-    with pytest.raises(ModelError, match=r"missing: no file of it.*reinstall face3d"):
+    with pytest.raises(
+        ModelError, match=r"missing: .*SHA256SUMS lists no file of it.*reinstall face3d"
+    ):
         find_model("unet-face")
     lines = []
     for name in ("unet-face.onnx", "unet-face.safetensors", "unet-face2.onnx"):
