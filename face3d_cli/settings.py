@@ -7,6 +7,8 @@ from typing import Literal
 
 DetectorName = Literal["auto", "hog", "cnn", "yunet"]
 FacesChoice = Literal["largest", "all"]
+MethodName = Literal["auto", "surrey"]
+PoseChoice = Literal["frontal", "image"]
 Unit = Literal["m", "cm", "mm"]
 RendererName = Literal["torch", "pytorch3d"]
 UpAxis = Literal["y", "z"]
@@ -66,8 +68,8 @@ class TextureSettings:
     size_px: int = 1024  # 256 to 4096
     depth_map_px: int = 256  # side of the z-buffer that decides what is hidden
     depth_slack: float = 0.015  # of the face's extent: nearer than this is the same surface
-    facing_from: float = 0.15  # cosine to the viewer at which a texel begins to count as seen,
-    facing_to: float = 0.45  # and from which it counts fully
+    facing_from: float = 0.25  # cosine to the viewer at which a texel begins to count as seen,
+    facing_to: float = 0.6  # and from which it counts fully
 
 
 @dataclass(frozen=True)
@@ -176,6 +178,8 @@ class SegmentationTrainingSettings:
 class ReconstructSettings:
     """Everything that decides what a reconstruction gives."""
 
+    method: MethodName = "auto"
+    pose: PoseChoice = "frontal"  # "image" keeps the head turned as in the photo
     image: ImageSettings = ImageSettings()
     detection: DetectionSettings = DetectionSettings()
     landmarks: LandmarkSettings = LandmarkSettings()

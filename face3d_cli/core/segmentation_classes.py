@@ -6,6 +6,7 @@ of them: FASSEG's "skin" is any of skin, ears, neck and glasses. Left and right 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy.typing as npt
 
 from face3d_cli.arrays import FloatArray, LabelImage, Mask, RgbImage
 
-CLASS_NAMES = (
+CLASS_NAMES: tuple[str, ...] = (
     "background",
     "skin",
     "left_brow",
@@ -72,7 +73,7 @@ OCCLUDERS = ("glasses", "hair", "hat", "clothes")
 
 # FASSEG labels look through glasses and count ears, neck and beard as skin, brows as hair and
 # clothes as background (read off its photos).
-FASSEG_NAMES = ("background", "skin", "hair", "eyes", "nose", "mouth")
+FASSEG_NAMES: tuple[str, ...] = ("background", "skin", "hair", "eyes", "nose", "mouth")
 FASSEG_COLORS: RgbImage = np.array(
     [(255, 0, 0), (255, 255, 0), (127, 0, 0), (0, 0, 255), (0, 255, 255), (0, 255, 0)],
     dtype=np.uint8,
@@ -229,11 +230,11 @@ def visible_skin_mask(labels: LabelImage) -> Mask:
     return mask_of(labels, FACE_SKIN + FACE_FEATURES)
 
 
-def class_areas(labels: LabelImage) -> dict[str, float]:
+def class_areas(labels: LabelImage, names: Sequence[str] = CLASS_NAMES) -> dict[str, float]:
     """Share of the picture that each class covers, fractions that sum to 1."""
-    counts = np.bincount(labels.ravel(), minlength=len(CLASS_NAMES))[: len(CLASS_NAMES)]
+    counts = np.bincount(labels.ravel(), minlength=len(names))
     shares: npt.NDArray[Any] = counts / max(labels.size, 1)
-    return {name: float(share) for name, share in zip(CLASS_NAMES, shares, strict=True)}
+    return {name: float(share) for name, share in zip(names, shares, strict=True)}
 
 
 def occlusion_shares(labels: LabelImage, face: Mask) -> dict[str, float]:

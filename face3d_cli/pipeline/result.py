@@ -1,0 +1,206 @@
+"""What a reconstruction gives, how it is written, and what its report says."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from face3d_cli import __version__
+from face3d_cli.arrays import Points2, Points3, RgbImage
+from face3d_cli.core.camera import PoseDegrees, ScaledOrthographicCamera
+from face3d_cli.core.face_box import FaceBox
+from face3d_cli.core.mesh import METRES_PER_UNIT, Mesh
+from face3d_cli.errors import Face3dError
+from face3d_cli.settings import Unit
+from face3d_cli.weights.registry import MODELS_OF_METHOD, model_spec
+
+
+@dataclass(frozen=True)
+class StageTimings:
+    """How long each stage took, in milliseconds, in the order they ran."""
+
+    elapsed_ms: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def measure(self, stage: str) -> Iterator[None]:
+        """Add the time of the block to a stage."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            spent = 1e3 * (time.perf_counter() - start)
+            self.elapsed_ms[stage] = self.elapsed_ms.get(stage, 0.0) + spent
+
+    def to_json(self) -> dict[str, float]:
+        """Rounded to a hundredth of a millisecond."""
+        return {stage: round(spent, 2) for stage, spent in self.elapsed_ms.items()}
+
+
+@dataclass(frozen=True)
+class FaceReconstruction:
+    """One face of a photo as a mesh.
+
+    Attributes:
+        box: where it was found, in image pixels.
+        landmarks_px: (68, 2) image pixels.
+        landmarks_3d_m: (68, 3) metres, in the frame of `mesh`.
+        pose: where the face looks in the photo.
+        camera: projects head-frame metres (frontal pose) into the photo.
+        mesh: in metres, head frame; turned as in the photo when `--pose image` was asked for.
+        fit_error_px: mean distance of the projected landmarks to the given ones.
+        coefficients: of the morphable model, as the report shows them.
+        visible_share: share of the texture that the photo shows, 0 to 1.
+    """
+
+    box: FaceBox
+    landmarks_px: Points2
+    landmarks_3d_m: Points3
+    pose: PoseDegrees
+    camera: ScaledOrthographicCamera
+    mesh: Mesh
+    fit_error_px: float
+    coefficients: dict[str, Any]
+    visible_share: float
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """All faces of one photo, left to right.
+
+    Attributes:
+        photo: the photo's name as given.
+        image: (H, W, 3) the photo.
+        method: which method made the meshes.
+        device: where networks ran.
+    """
+
+    photo: str
+    image: RgbImage
+    method: str
+    faces: tuple[FaceReconstruction, ...]
+    timings: StageTimings
+    device: str = "cpu"
+
+    def save(
+        self, path: str | Path, *, unit: Unit | None = None, for_blender: bool = False
+    ) -> list[Path]:
+        """Write every face; the suffix chooses OBJ, PLY, GLB or STL.
+
+        A single face keeps the name asked for; several become `name_0.obj`, `name_1.obj`, ... from
+        left to right. Each file is whole or absent.
+
+        Returns:
+            The mesh files, one for each face.
+
+        Raises:
+            UsageError: the suffix is unknown.
+            OutputError: a file cannot be written.
+        """
+        from face3d_cli.io.mesh import save_mesh
+
+        with self.timings.measure("write"):
+            written = []
+            for face, face_path in zip(self.faces, self.paths(path), strict=True):
+                named = replace(face.mesh, name=face_path.stem)
+                files = save_mesh(
+                    named,
+                    face_path,
+                    unit=unit,
+                    for_blender=for_blender,
+                    provenance=self.provenance(),
+                )
+                written.append(files[0])
+        return written
+
+    def paths(self, path: str | Path) -> list[Path]:
+        """The mesh file of each face under the name asked for."""
+        path = Path(path)
+        if len(self.faces) == 1:
+            return [path]
+        return [path.with_name(f"{path.stem}_{k}{path.suffix}") for k in range(len(self.faces))]
+
+    def licences(self) -> list[dict[str, str]]:
+        """The terms that bind this result."""
+        specs = [model_spec(name) for name in MODELS_OF_METHOD[self.method]]
+        return [
+            {"what": spec.name, "licence": spec.licence, "url": spec.licence_url} for spec in specs
+        ]
+
+    def provenance(self) -> dict[str, Any]:
+        """What mesh files say of themselves."""
+        return {
+            "generator": f"face3d {__version__}",
+            "photo": Path(self.photo).name,
+            "method": self.method,
+            "scale": "a guess from the morphable model's mean size",
+            "licences": self.licences(),
+        }
+
+    def to_json(
+        self, mesh_files: list[Path] | None = None, *, unit: Unit | None = None
+    ) -> dict[str, Any]:
+        """The report of design section "--json"; `mesh_files` are those that `save` returned."""
+        files: list[Path | None] = [*mesh_files] if mesh_files else [None] * len(self.faces)
+        return {
+            "photo": self.photo,
+            "status": "ok",
+            "method": self.method,
+            "device": self.device,
+            "version": __version__,
+            "timings_ms": self.timings.to_json(),
+            "faces": [
+                self._face_json(index, face, file, unit)
+                for index, (face, file) in enumerate(zip(self.faces, files, strict=True))
+            ],
+            "licences": self.licences(),
+        }
+
+    def _face_json(
+        self, index: int, face: FaceReconstruction, file: Path | None, unit: Unit | None
+    ) -> dict[str, Any]:
+        file_unit = unit or ("mm" if file is not None and file.suffix == ".stl" else "m")
+        per_metre = 1.0 / METRES_PER_UNIT[file_unit]
+        camera = replace(
+            face.camera, scale_px_per_unit=face.camera.scale_px_per_unit / per_metre
+        )
+        texture = file.with_suffix(".png") if file is not None else None
+        return {
+            "index": index,
+            **box_json(face.box),
+            "landmarks_px": face.landmarks_px.round(3).tolist(),
+            "landmarks_3d": (face.landmarks_3d_m * per_metre).round(6).tolist(),
+            "pose_deg": {axis: round(angle, 3) for axis, angle in face.pose.to_json().items()},
+            "camera": camera.to_json(),
+            "mesh": str(file) if file is not None else None,
+            "texture": str(texture) if texture is not None and texture.exists() else None,
+            "vertices": len(face.mesh.vertices),
+            "triangles": len(face.mesh.triangles),
+            "unit": file_unit,
+            "scale_is_a_guess": True,
+            "fit_error_px": round(face.fit_error_px, 4),
+            "visible_share": round(face.visible_share, 4),
+            "coefficients": face.coefficients,
+        }
+
+
+def box_json(box: FaceBox) -> dict[str, Any]:
+    """`box_px`, `score` and `detector` of the report."""
+    return {
+        "box_px": [round(edge, 2) for edge in (box.x, box.y, box.width, box.height)],
+        "score": round(box.score, 4) if box.score is not None else None,
+        "detector": box.detector,
+    }
+
+
+def failure_json(photo: str, problem: Face3dError) -> dict[str, Any]:
+    """The report of a photo that could not be done."""
+    return {
+        "photo": photo,
+        "status": problem.status,
+        "version": __version__,
+        "error": " ".join(str(problem).split()),
+    }

@@ -1,0 +1,185 @@
+"""Which stages turn one photo into meshes, and in which order?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from face3d_cli.arrays import Points2, RgbImage
+from face3d_cli.core.camera import PoseDegrees
+from face3d_cli.core.face_box import FaceBox
+from face3d_cli.core.landmarks68 import bounding_box
+from face3d_cli.core.mesh import METRES_PER_UNIT, Mesh
+from face3d_cli.errors import MissingExtra, NoFaceFound, UsageError
+from face3d_cli.pipeline.result import FaceReconstruction, Reconstruction, StageTimings
+from face3d_cli.settings import FacesChoice, ReconstructSettings
+from face3d_cli.weights.store import find_model
+
+if TYPE_CHECKING:
+    from face3d_cli.stages.morphable import MorphableFit
+
+
+def reconstruct(
+    photo: str | Path | RgbImage,
+    settings: ReconstructSettings = ReconstructSettings(),
+    *,
+    faces: FacesChoice | int = "largest",
+    box: FaceBox | None = None,
+    landmarks_px: Points2 | None = None,
+) -> Reconstruction:
+    """Turn the faces of one photo into textured meshes.
+
+    Args:
+        photo: a file, "-" for standard input, or an (H, W, 3) sRGB image.
+        settings: everything that decides the result.
+        faces: "largest", "all", or how many of the largest; kept from left to right.
+        box: the face to take, instead of detecting.
+        landmarks_px: (68, 2) the landmarks to take, instead of detecting and predicting.
+
+    Raises:
+        UnreadableInput: the photo cannot be read.
+        NoFaceFound: there is no face in it.
+        ModelError: a model is missing or damaged.
+        StageError: a face cannot be fitted.
+    """
+    method = choose_method(settings.method)
+    timings = StageTimings()
+    name, image = _read(photo, settings, timings)
+    located = locate_faces(
+        image, name, settings, timings, faces=faces, box=box, landmarks_px=landmarks_px
+    )
+    results = tuple(
+        _reconstruct_face(image, face_box, points, settings, timings)
+        for face_box, points in located
+    )
+    return Reconstruction(name, image, method, results, timings)
+
+
+def choose_method(asked: str) -> str:
+    """The method that runs: the one asked for, or for "auto" the best whose models are here.
+
+    Raises:
+        ModelError: its models are missing.
+        UsageError: there is no method of that name.
+    """
+    if asked not in ("auto", "surrey"):
+        raise UsageError(f"there is no method '{asked}'", hint="expected auto or surrey")
+    find_model("surrey")
+    return "surrey"
+
+
+def locate_faces(
+    image: RgbImage,
+    name: str,
+    settings: ReconstructSettings,
+    timings: StageTimings,
+    *,
+    faces: FacesChoice | int = "largest",
+    box: FaceBox | None = None,
+    landmarks_px: Points2 | None = None,
+) -> list[tuple[FaceBox, Points2]]:
+    """Boxes and (68, 2) landmarks of the faces asked for, left to right.
+
+    Raises:
+        NoFaceFound: there is none.
+        UsageError: `faces` is not positive.
+    """
+    if isinstance(faces, int) and faces < 1:
+        raise UsageError(f"the number of faces must be positive, got {faces}")
+    if landmarks_px is not None:
+        x, y, width, height = bounding_box(landmarks_px)
+        return [(FaceBox(x, y, width, height, detector="landmarks"), landmarks_px)]
+    if box is not None:
+        found = [box]
+    else:
+        from face3d_cli.stages.detection import detect_faces
+
+        with timings.measure("detect"):
+            found = detect_faces(image, settings.detection, want_all=faces not in ("largest", 1))
+    if not found:
+        height, width = image.shape[:2]
+        raise NoFaceFound(
+            f"no face in {name} ({width}x{height})",
+            hint="try a closer or larger photo, --detector cnn, or name the face with --box x,y,w,h",
+        )
+    from face3d_cli.stages.landmarks import predict_landmarks
+
+    wanted = len(found) if faces == "all" else 1 if faces == "largest" else faces
+    largest = sorted(found, key=lambda each: each.area, reverse=True)[:wanted]
+    with timings.measure("landmarks"):
+        return [
+            (each, predict_landmarks(image, each, settings.landmarks))
+            for each in sorted(largest, key=lambda each: each.center)
+        ]
+
+
+def _read(
+    photo: str | Path | RgbImage, settings: ReconstructSettings, timings: StageTimings
+) -> tuple[str, RgbImage]:
+    if isinstance(photo, np.ndarray):
+        return "image", photo
+    from face3d_cli.io.image import read_photo_argument
+
+    with timings.measure("read"):
+        return str(photo), read_photo_argument(str(photo), settings.image)
+
+
+def _reconstruct_face(
+    image: RgbImage,
+    box: FaceBox,
+    landmarks_px: Points2,
+    settings: ReconstructSettings,
+    timings: StageTimings,
+) -> FaceReconstruction:
+    try:
+        from face3d_cli.stages.morphable import fit_surrey
+    except ModuleNotFoundError as problem:
+        raise MissingExtra(
+            f"the Surrey method needs eos-py, which is not installed ({problem})",
+            hint="eos-py has wheels for Python 3.10 to 3.12",
+        ) from problem
+    from face3d_cli.stages.texture import bake_texture
+
+    with timings.measure("fit"):
+        fit = fit_surrey(landmarks_px, image.shape[:2], settings.morphable)
+    # The texture belongs to the face as it is in the photo, even when a neutral one is written.
+    with timings.measure("texture"):
+        baked = bake_texture(
+            image, fit.posed_vertices_mm, fit.triangles, fit.uv, fit.camera, settings.texture
+        )
+    return FaceReconstruction(
+        box=box,
+        landmarks_px=landmarks_px,
+        landmarks_3d_m=_as_posed(fit.landmarks_mm, fit, settings) * METRES_PER_UNIT["mm"],
+        pose=PoseDegrees.from_rotation(fit.camera.rotation),
+        camera=replace(
+            fit.camera, scale_px_per_unit=fit.camera.scale_px_per_unit / METRES_PER_UNIT["mm"]
+        ),
+        mesh=Mesh(
+            vertices=_as_posed(fit.vertices_mm, fit, settings),
+            triangles=fit.triangles,
+            uv=fit.uv,
+            texture=baked.image,
+            blendshapes={
+                name: _as_posed(delta, fit, settings)
+                for name, delta in fit.expression_deltas_mm.items()
+            },
+            unit="mm",
+        ).in_unit("m"),
+        fit_error_px=fit.fit_error_px,
+        coefficients={
+            "shape": [round(value, 6) for value in fit.shape_coefficients.tolist()],
+            "expression": {
+                name: round(value, 6) for name, value in fit.expression_coefficients.items()
+            },
+        },
+        visible_share=baked.visible_share,
+    )
+
+
+def _as_posed(points: np.ndarray, fit: MorphableFit, settings: ReconstructSettings) -> np.ndarray:
+    """Head-frame points or displacements, turned as in the photo when that was asked for."""
+    return fit.camera.turn(points) if settings.pose == "image" else points
