@@ -25,7 +25,7 @@ def camera() -> ScaledOrthographicCamera:
 def test_vertex_normals_of_a_sphere_point_outwards() -> None:
     vertices, triangles = sphere(24, 36)
     normals = vertex_normals(torch.stack([vertices, 3 * vertices]), triangles)
-    torch.testing.assert_close(normals, vertices.expand(2, -1, -1), atol=0.02, rtol=0)
+    torch.testing.assert_close(normals, vertices.expand(2, -1, -1), atol=0.03, rtol=0)
     assert triangle_normals(vertices[None], triangles)[0].shape == (len(triangles), 3)
     lonely = vertex_normals(torch.zeros(1, 3, 3, requires_grad=True), torch.tensor([[0, 1, 2]]))
     assert torch.equal(lonely, torch.zeros(1, 3, 3))
@@ -62,10 +62,7 @@ def test_lit_sphere_equals_the_formula_at_every_pixel() -> None:
     found = picture.color.reshape(-1, 3)[picture.fragments.pixel, 0]
     torch.testing.assert_close(found[inner], expected[inner], atol=5e-3, rtol=0)
     assert inner.sum() > 250
-    assert (
-        torch.equal(picture.color[~picture.fragments.mask], torch.zeros(1).double().expand(0, 3))
-        or (picture.color[~picture.fragments.mask] == 0).all()
-    )
+    assert (picture.color[~picture.fragments.mask] == 0).all()
 
 
 def test_background_shows_where_nothing_is_seen() -> None:
