@@ -184,4 +184,4 @@ class ReconstructSettings:
     detection: DetectionSettings = DetectionSettings()
     landmarks: LandmarkSettings = LandmarkSettings()
     morphable: MorphableSettings = MorphableSettings()
-    texture: TextureSettings = TextureSettings()
+    texture: TextureSettings | None = TextureSettings()  # None: no texture is made

@@ -14,7 +14,10 @@ from face3d_cli import __version__
 from face3d_cli.cli import models, output
 from face3d_cli.cli.doctor import doctor
 from face3d_cli.cli.export import export
+from face3d_cli.cli.fit import fit
+from face3d_cli.cli.landmarks import landmarks
 from face3d_cli.cli.licenses import licenses
+from face3d_cli.cli.reconstruct import reconstruct
 from face3d_cli.errors import Face3dError
 
 INTERRUPTED = 130
@@ -72,6 +75,9 @@ def face3d(
     output.mode.debug = debug
 
 
+app.command()(reconstruct)
+app.command()(landmarks)
+app.command()(fit)
 app.add_typer(models.app, name="models")
 app.command()(export)
 app.command()(doctor)

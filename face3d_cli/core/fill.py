@@ -16,8 +16,8 @@ def push_pull(values: FloatArray, weights: FloatArray) -> FloatArray:
         weights: (H, W) float32 in 0..1, how far each value is known.
 
     Returns:
-        (H, W, C): `values` where the weight is 1, a smooth continuation where it is 0; all zero when
-        nothing is known.
+        (H, W, C): `values` where the weight is 1, a smooth continuation where it is 0; all zero
+        when nothing is known.
 
     Source: Gortler et al. 1996, "The Lumigraph", section 3.4.1 (pull-push).
     """

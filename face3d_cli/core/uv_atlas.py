@@ -1,4 +1,4 @@
-"""Where each texel of a fixed topology lies on the mesh; computed once for each topology and size."""
+"""Where each texel of a fixed topology lies on the mesh; worked out once for each size."""
 
 from __future__ import annotations
 
@@ -68,4 +68,3 @@ class UvAtlas:
         flipped = self.uv * (-1.0, 1.0) + (1.0, 0.0)
         away, _ = cKDTree(self.uv).query(flipped)
         return bool(away.max() < 0.5 / self.size_px)
-

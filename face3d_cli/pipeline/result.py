@@ -16,7 +16,7 @@ from face3d_cli.core.face_box import FaceBox
 from face3d_cli.core.mesh import METRES_PER_UNIT, Mesh
 from face3d_cli.errors import Face3dError
 from face3d_cli.settings import Unit
-from face3d_cli.weights.registry import MODELS_OF_METHOD, model_spec
+from face3d_cli.weights.registry import MODELS_OF_METHOD, licence_records
 
 
 @dataclass(frozen=True)
@@ -49,11 +49,11 @@ class FaceReconstruction:
         landmarks_px: (68, 2) image pixels.
         landmarks_3d_m: (68, 3) metres, in the frame of `mesh`.
         pose: where the face looks in the photo.
-        camera: projects head-frame metres (frontal pose) into the photo.
+        camera: projects the mesh, in metres, into the photo.
         mesh: in metres, head frame; turned as in the photo when `--pose image` was asked for.
         fit_error_px: mean distance of the projected landmarks to the given ones.
         coefficients: of the morphable model, as the report shows them.
-        visible_share: share of the texture that the photo shows, 0 to 1.
+        visible_share: share of the texture that the photo shows, 0 to 1; None without a texture.
     """
 
     box: FaceBox
@@ -64,7 +64,7 @@ class FaceReconstruction:
     mesh: Mesh
     fit_error_px: float
     coefficients: dict[str, Any]
-    visible_share: float
+    visible_share: float | None
 
 
 @dataclass(frozen=True)
@@ -118,17 +118,11 @@ class Reconstruction:
 
     def paths(self, path: str | Path) -> list[Path]:
         """The mesh file of each face under the name asked for."""
-        path = Path(path)
-        if len(self.faces) == 1:
-            return [path]
-        return [path.with_name(f"{path.stem}_{k}{path.suffix}") for k in range(len(self.faces))]
+        return numbered(Path(path), len(self.faces))
 
     def licences(self) -> list[dict[str, str]]:
         """The terms that bind this result."""
-        specs = [model_spec(name) for name in MODELS_OF_METHOD[self.method]]
-        return [
-            {"what": spec.name, "licence": spec.licence, "url": spec.licence_url} for spec in specs
-        ]
+        return licence_records(MODELS_OF_METHOD[self.method])
 
     def provenance(self) -> dict[str, Any]:
         """What mesh files say of themselves."""
@@ -164,9 +158,7 @@ class Reconstruction:
     ) -> dict[str, Any]:
         file_unit = unit or ("mm" if file is not None and file.suffix == ".stl" else "m")
         per_metre = 1.0 / METRES_PER_UNIT[file_unit]
-        camera = replace(
-            face.camera, scale_px_per_unit=face.camera.scale_px_per_unit / per_metre
-        )
+        camera = replace(face.camera, scale_px_per_unit=face.camera.scale_px_per_unit / per_metre)
         texture = file.with_suffix(".png") if file is not None else None
         return {
             "index": index,
@@ -182,7 +174,7 @@ class Reconstruction:
             "unit": file_unit,
             "scale_is_a_guess": True,
             "fit_error_px": round(face.fit_error_px, 4),
-            "visible_share": round(face.visible_share, 4),
+            "visible_share": face.visible_share,
             "coefficients": face.coefficients,
         }
 
@@ -204,3 +196,10 @@ def failure_json(photo: str, problem: Face3dError) -> dict[str, Any]:
         "version": __version__,
         "error": " ".join(str(problem).split()),
     }
+
+
+def numbered(path: Path, count: int) -> list[Path]:
+    """The name asked for when there is one file, else NAME_0, NAME_1, ... beside it."""
+    if count == 1:
+        return [path]
+    return [path.with_name(f"{path.stem}_{index}{path.suffix}") for index in range(count)]

@@ -11,9 +11,9 @@ import numpy as np
 from face3d_cli.arrays import Points2, RgbImage
 from face3d_cli.core.camera import PoseDegrees
 from face3d_cli.core.face_box import FaceBox
-from face3d_cli.core.landmarks68 import bounding_box
 from face3d_cli.core.mesh import METRES_PER_UNIT, Mesh
-from face3d_cli.errors import MissingExtra, NoFaceFound, UsageError
+from face3d_cli.errors import MissingExtra, UsageError
+from face3d_cli.pipeline.locate import locate_faces, read_input
 from face3d_cli.pipeline.result import FaceReconstruction, Reconstruction, StageTimings
 from face3d_cli.settings import FacesChoice, ReconstructSettings
 from face3d_cli.weights.store import find_model
@@ -47,7 +47,7 @@ def reconstruct(
     """
     method = choose_method(settings.method)
     timings = StageTimings()
-    name, image = _read(photo, settings, timings)
+    name, image = read_input(photo, settings, timings)
     located = locate_faces(
         image, name, settings, timings, faces=faces, box=box, landmarks_px=landmarks_px
     )
@@ -71,62 +71,6 @@ def choose_method(asked: str) -> str:
     return "surrey"
 
 
-def locate_faces(
-    image: RgbImage,
-    name: str,
-    settings: ReconstructSettings,
-    timings: StageTimings,
-    *,
-    faces: FacesChoice | int = "largest",
-    box: FaceBox | None = None,
-    landmarks_px: Points2 | None = None,
-) -> list[tuple[FaceBox, Points2]]:
-    """Boxes and (68, 2) landmarks of the faces asked for, left to right.
-
-    Raises:
-        NoFaceFound: there is none.
-        UsageError: `faces` is not positive.
-    """
-    if isinstance(faces, int) and faces < 1:
-        raise UsageError(f"the number of faces must be positive, got {faces}")
-    if landmarks_px is not None:
-        x, y, width, height = bounding_box(landmarks_px)
-        return [(FaceBox(x, y, width, height, detector="landmarks"), landmarks_px)]
-    if box is not None:
-        found = [box]
-    else:
-        from face3d_cli.stages.detection import detect_faces
-
-        with timings.measure("detect"):
-            found = detect_faces(image, settings.detection, want_all=faces not in ("largest", 1))
-    if not found:
-        height, width = image.shape[:2]
-        raise NoFaceFound(
-            f"no face in {name} ({width}x{height})",
-            hint="try a closer or larger photo, --detector cnn, or name the face with --box x,y,w,h",
-        )
-    from face3d_cli.stages.landmarks import predict_landmarks
-
-    wanted = len(found) if faces == "all" else 1 if faces == "largest" else faces
-    largest = sorted(found, key=lambda each: each.area, reverse=True)[:wanted]
-    with timings.measure("landmarks"):
-        return [
-            (each, predict_landmarks(image, each, settings.landmarks))
-            for each in sorted(largest, key=lambda each: each.center)
-        ]
-
-
-def _read(
-    photo: str | Path | RgbImage, settings: ReconstructSettings, timings: StageTimings
-) -> tuple[str, RgbImage]:
-    if isinstance(photo, np.ndarray):
-        return "image", photo
-    from face3d_cli.io.image import read_photo_argument
-
-    with timings.measure("read"):
-        return str(photo), read_photo_argument(str(photo), settings.image)
-
-
 def _reconstruct_face(
     image: RgbImage,
     box: FaceBox,
@@ -141,28 +85,32 @@ def _reconstruct_face(
             f"the Surrey method needs eos-py, which is not installed ({problem})",
             hint="eos-py has wheels for Python 3.10 to 3.12",
         ) from problem
-    from face3d_cli.stages.texture import bake_texture
-
     with timings.measure("fit"):
         fit = fit_surrey(landmarks_px, image.shape[:2], settings.morphable)
-    # The texture belongs to the face as it is in the photo, even when a neutral one is written.
-    with timings.measure("texture"):
-        baked = bake_texture(
-            image, fit.posed_vertices_mm, fit.triangles, fit.uv, fit.camera, settings.texture
-        )
+    baked = None
+    if settings.texture is not None:
+        from face3d_cli.stages.texture import bake_texture
+
+        # The texture is of the face as it is in the photo, even when a neutral one is written.
+        with timings.measure("texture"):
+            baked = bake_texture(
+                image, fit.posed_vertices_mm, fit.triangles, fit.uv, fit.camera, settings.texture
+            )
     return FaceReconstruction(
         box=box,
         landmarks_px=landmarks_px,
         landmarks_3d_m=_as_posed(fit.landmarks_mm, fit, settings) * METRES_PER_UNIT["mm"],
         pose=PoseDegrees.from_rotation(fit.camera.rotation),
         camera=replace(
-            fit.camera, scale_px_per_unit=fit.camera.scale_px_per_unit / METRES_PER_UNIT["mm"]
+            fit.camera,
+            scale_px_per_unit=fit.camera.scale_px_per_unit / METRES_PER_UNIT["mm"],
+            rotation=np.eye(3) if settings.pose == "image" else fit.camera.rotation,
         ),
         mesh=Mesh(
             vertices=_as_posed(fit.vertices_mm, fit, settings),
             triangles=fit.triangles,
             uv=fit.uv,
-            texture=baked.image,
+            texture=baked.image if baked else None,
             blendshapes={
                 name: _as_posed(delta, fit, settings)
                 for name, delta in fit.expression_deltas_mm.items()
@@ -176,7 +124,7 @@ def _reconstruct_face(
                 name: round(value, 6) for name, value in fit.expression_coefficients.items()
             },
         },
-        visible_share=baked.visible_share,
+        visible_share=baked.visible_share if baked else None,
     )
 
 

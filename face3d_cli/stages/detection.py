@@ -126,10 +126,12 @@ def _search_at(search: Search, image: RgbImage, long_side_px: int) -> list[FaceB
         size = (round(image.shape[1] * scale), round(image.shape[0] * scale))
         image = cv2.resize(image, (max(size[0], 1), max(size[1], 1)), interpolation=cv2.INTER_AREA)
     return [
-        FaceBox(
-            *(value / scale for value in (box.x, box.y, box.width, box.height)),
-            score=box.score,
-            detector=box.detector,
+        replace(
+            box,
+            x=box.x / scale,
+            y=box.y / scale,
+            width=box.width / scale,
+            height=box.height / scale,
         )
         for box in search(np.ascontiguousarray(image))
     ]

@@ -253,7 +253,7 @@ def _require_fittable(
 
 
 def _camera(rendering: Any, height: int, width: int) -> ScaledOrthographicCamera:
-    """eos's viewing matrices as one scaled-orthographic camera in image pixels, y down."""
+    """Eos's viewing matrices as one scaled-orthographic camera in image pixels, y down."""
     modelview = np.asarray(rendering.get_modelview(), np.float64)
     # glm::ortho(0, w / s, 0, h / s): its first entry is 2 s / w.
     scale = float(np.asarray(rendering.get_projection(), np.float64)[0, 0]) * width / 2

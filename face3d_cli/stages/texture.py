@@ -48,10 +48,10 @@ def bake_texture(
 ) -> BakedTexture:
     """Bring the photo into the UV square of a fitted mesh.
 
-    A texel is seen when it faces the camera and no other part of the mesh lies before it (z-buffer).
-    What is not seen takes the mirrored texel, matched in tone by a smooth offset learnt where both
-    sides are seen; what neither side shows is diffused from its surroundings. Texels off the mesh
-    continue its edge, so that mip-maps show no border.
+    A texel is seen when it faces the camera and no other part of the mesh lies before it
+    (z-buffer). What is not seen takes the mirrored texel, matched in lightness by a smooth offset
+    learnt where both sides are seen; what neither side shows is diffused from its surroundings.
+    Texels off the mesh continue its edge, so that mip-maps show no border.
 
     Args:
         image: (H, W, 3) photo.
@@ -147,9 +147,7 @@ def _visibility(
 
     normals = vertex_normals(turned, triangles)
     baked = atlas.bake(np.column_stack([flat, turned[:, 2], normals[:, 2]]))
-    nearest = cv2.remap(
-        depth, baked[..., :2], None, cv2.INTER_LINEAR, borderValue=(NOTHING_THERE,)
-    )
+    nearest = cv2.remap(depth, baked[..., :2], None, cv2.INTER_LINEAR, borderValue=(NOTHING_THERE,))
     slack = settings.depth_slack * extent
     is_front = baked[..., 2] > nearest - slack
     facing = np.clip(
@@ -169,7 +167,8 @@ def _inside(points_px: Points2, size: tuple[int, int], atlas: UvAtlas) -> FloatA
 def _feathered(seen: FloatArray) -> FloatArray:
     """Shrink a little and soften, so that nothing from behind an edge bleeds in."""
     shrunk = cv2.erode(seen, np.ones((5, 5), np.uint8))
-    return np.minimum(cv2.GaussianBlur(shrunk, (0, 0), 2.5), seen)
+    feathered: FloatArray = np.minimum(cv2.GaussianBlur(shrunk, (0, 0), 2.5), seen)
+    return feathered
 
 
 def _filled(from_photo: RgbImage, seen: FloatArray, *, mirror: bool) -> RgbImage:

@@ -1,0 +1,76 @@
+"""`face3d fit`: a morphable model from a photo's landmarks, with its coefficients."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from face3d_cli.cli.options import (
+    BoxOpt,
+    ComponentsOpt,
+    DetectorOpt,
+    ExpressionsOpt,
+    FacesOpt,
+    IterationsOpt,
+    JsonOpt,
+    LandmarksOpt,
+    PhotosArg,
+    parse_box,
+    parse_faces,
+    parse_landmarks,
+)
+from face3d_cli.cli.photos import PhotoOutcome, run_photos, targets_of
+from face3d_cli.errors import UsageError
+from face3d_cli.settings import DetectionSettings, MorphableSettings, ReconstructSettings
+
+_DEFAULT = MorphableSettings()
+
+
+def fit(
+    photos: PhotosArg,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="OUT", help="Mesh without texture; or a folder for several."
+        ),
+    ] = None,
+    faces: FacesOpt = "largest",
+    detector: DetectorOpt = DetectionSettings.detector,
+    box: BoxOpt = None,
+    landmarks: LandmarksOpt = None,
+    expressions: ExpressionsOpt = _DEFAULT.use_expressions,
+    iterations: IterationsOpt = _DEFAULT.num_iterations,
+    shape_components: ComponentsOpt = _DEFAULT.num_shape_coefficients,
+    as_json: JsonOpt = False,
+) -> None:
+    """Fit the Surrey Face Model to a photo's landmarks with eos.
+
+    With --json prints coefficients, camera, pose and the residual in pixels; with -o writes the
+    mesh, without a texture.
+
+    Example: face3d fit photo.jpg --landmarks points.pts -o fitted.obj --json
+    """
+    if out is None and not as_json:
+        raise UsageError("nothing to write: expected -o FILE or --json")
+    settings = ReconstructSettings(
+        method="surrey",
+        detection=DetectionSettings(detector=detector),
+        morphable=MorphableSettings(
+            num_iterations=iterations,
+            num_shape_coefficients=shape_components,
+            use_expressions=expressions,
+        ),
+        texture=None,
+    )
+    targets = targets_of(photos, out, "obj") if out else {}
+    wanted, known_box, points = parse_faces(faces), parse_box(box), parse_landmarks(landmarks)
+    from face3d_cli.pipeline.single import reconstruct
+
+    def one_photo(photo: str) -> PhotoOutcome:
+        result = reconstruct(photo, settings, faces=wanted, box=known_box, landmarks_px=points)
+        files = result.save(targets[photo]) if photo in targets else []
+        return PhotoOutcome(result.to_json(files), files)
+
+    run_photos(photos, one_photo, as_json=as_json, text="fitting")

@@ -1,0 +1,130 @@
+"""`face3d reconstruct`: photos in, textured meshes out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from face3d_cli.cli import output
+from face3d_cli.cli.options import (
+    BoxOpt,
+    ComponentsOpt,
+    DetectorOpt,
+    ExpressionsOpt,
+    FacesOpt,
+    IterationsOpt,
+    JsonOpt,
+    LandmarksOpt,
+    OutOpt,
+    PhotosArg,
+    parse_box,
+    parse_faces,
+    parse_landmarks,
+)
+from face3d_cli.cli.photos import PhotoOutcome, run_photos, targets_of
+from face3d_cli.settings import (
+    DetectionSettings,
+    MethodName,
+    MorphableSettings,
+    PoseChoice,
+    ReconstructSettings,
+    TextureSettings,
+    Unit,
+)
+
+if TYPE_CHECKING:
+    from face3d_cli.pipeline.result import Reconstruction
+
+FormatName = Literal["obj", "ply", "glb", "stl"]
+
+_DEFAULT = ReconstructSettings()
+
+
+def reconstruct(
+    photos: PhotosArg,
+    out: OutOpt,
+    method: Annotated[MethodName, typer.Option(help="How meshes are made.")] = _DEFAULT.method,
+    faces: FacesOpt = "largest",
+    detector: DetectorOpt = _DEFAULT.detection.detector,
+    box: BoxOpt = None,
+    landmarks: LandmarksOpt = None,
+    expressions: ExpressionsOpt = _DEFAULT.morphable.use_expressions,
+    iterations: IterationsOpt = _DEFAULT.morphable.num_iterations,
+    shape_components: ComponentsOpt = _DEFAULT.morphable.num_shape_coefficients,
+    pose: Annotated[
+        PoseChoice, typer.Option(help="Facing forward, or turned as in the photo.")
+    ] = _DEFAULT.pose,
+    texture_size: Annotated[
+        int, typer.Option(min=256, max=4096, help="Side of the texture in pixels.")
+    ] = TextureSettings.size_px,
+    unit: Annotated[
+        Unit | None, typer.Option(help="Unit of the files; metres, and millimetres in STL.")
+    ] = None,
+    made_for: Annotated[
+        Literal["blender"] | None,
+        typer.Option("--for", help="Axes and unit that this program imports by default."),
+    ] = None,
+    file_format: Annotated[
+        FormatName, typer.Option("--format", help="File format when OUT is a folder.")
+    ] = "glb",
+    render: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PNG", help="Contact sheet: photo, landmarks, overlay, front, two sides."
+        ),
+    ] = None,
+    as_json: JsonOpt = False,
+) -> None:
+    """Turn the faces of photos into textured meshes.
+
+    OUT is a file (.obj .ply .glb .stl) for one photo, or a folder: each photo then becomes
+    OUT/NAME.FORMAT. Several faces become NAME_0, NAME_1, ... from left to right. Prints the mesh
+    files. A photo that fails does not stop the others: the run then ends with exit code 6.
+
+    Example: face3d reconstruct photo.jpg -o face.glb --render sheet.png
+    """
+    settings = ReconstructSettings(
+        method=method,
+        pose=pose,
+        detection=DetectionSettings(detector=detector),
+        morphable=MorphableSettings(
+            num_iterations=iterations,
+            num_shape_coefficients=shape_components,
+            use_expressions=expressions,
+        ),
+        texture=TextureSettings(size_px=texture_size),
+    )
+    targets = targets_of(photos, out, file_format)
+    sheets = targets_of(photos, render, "png") if render else {}
+    located: dict[str, Any] = {
+        "faces": parse_faces(faces),
+        "box": parse_box(box),
+        "landmarks_px": parse_landmarks(landmarks),
+    }
+    from face3d_cli.pipeline.single import choose_method
+    from face3d_cli.pipeline.single import reconstruct as run
+
+    if method == "auto":
+        output.talk(f"method: {choose_method(method)} (the best whose models are here)")
+
+    def one_photo(photo: str) -> PhotoOutcome:
+        result = run(photo, settings, **located)
+        files = result.save(targets[photo], unit=unit, for_blender=made_for is not None)
+        if photo in sheets:
+            _write_sheets(result, sheets[photo])
+        return PhotoOutcome(result.to_json(files, unit=unit), files)
+
+    run_photos(photos, one_photo, as_json=as_json, text="reconstructing")
+
+
+def _write_sheets(result: Reconstruction, path: Path) -> None:
+    from face3d_cli.io.image import save_png
+    from face3d_cli.stages.contact_sheet import draw_contact_sheet
+
+    for face, sheet_path in zip(result.faces, result.paths(path), strict=True):
+        sheet = draw_contact_sheet(
+            result.image, face.box, face.landmarks_px, face.mesh, face.camera
+        )
+        save_png(sheet_path, sheet)
