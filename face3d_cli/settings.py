@@ -11,6 +11,9 @@ MethodName = Literal["auto", "surrey"]
 PoseChoice = Literal["frontal", "image"]
 Unit = Literal["m", "cm", "mm"]
 RendererName = Literal["torch", "pytorch3d"]
+MeshInit = Literal["hemisphere", "surrey", "prnet"]
+MeshParameters = Literal["vertices", "meshnet", "babymeshnet"]
+OptimizerName = Literal["adam", "sgd"]
 UpAxis = Literal["y", "z"]
 TextureFormat = Literal["png", "jpeg"]
 
@@ -172,6 +175,47 @@ class SegmentationTrainingSettings:
     detail_weight: float = 3.0  # cross-entropy of everything but background, skin, hair, clothes
     dice_weight: float = 0.5
     held_out_share: float = 0.0  # of the people of each folder, for choosing settings
+
+
+@dataclass(frozen=True)
+class MeshLossWeights:
+    """How much each loss counts in `stages/meshnet.py`; lengths in half-widths of the crop."""
+
+    mse: float = 0.5
+    perceptual: float = 0.6
+    chamfer: float = 15.0  # to the template
+    edge: float = 1.0
+    normal: float = 0.01  # consistency of neighbouring triangles
+    laplacian: float = 0.1
+    silhouette: float = 0.0
+
+
+@dataclass(frozen=True)
+class MeshNetSettings:
+    """How a mesh is optimised to one photo (`stages/meshnet.py`).
+
+    Attributes:
+        parameters: what is optimised: the vertices themselves, or a network that gives them.
+        smoothing: strength of the diffusion that turns a step of single vertices into a smooth
+            one; 0 moves every vertex on its own.
+        crop_margin: side of the square that is looked at over the face's size.
+        patience: steps without a new best loss after which the run stops.
+    """
+
+    init: MeshInit = "surrey"
+    parameters: MeshParameters = "vertices"
+    size_px: int = 128
+    coarse_share: float = 0.3  # of the steps, at half the size
+    steps: int = 300
+    optimizer: OptimizerName = "adam"
+    learning_rate: float = 2e-3
+    color_learning_rate: float = 2e-2
+    smoothing: float = 20.0
+    crop_margin: float = 1.25
+    patience: int = 60
+    seed: int = 0
+    renderer: RendererName = "torch"
+    weights: MeshLossWeights = MeshLossWeights()
 
 
 @dataclass(frozen=True)
