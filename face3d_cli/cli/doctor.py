@@ -23,7 +23,6 @@ _COMMON = (
     ("PIL", "pillow"),
     ("cv2", "opencv-python-headless"),
     ("scipy", "scipy"),
-    ("trimesh", "trimesh"),
     ("isal", "isal"),
     ("safetensors", "safetensors"),
     ("torch", "torch"),
