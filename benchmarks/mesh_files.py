@@ -13,8 +13,6 @@ import io
 import json
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,20 +24,8 @@ from face3d_cli.io.image import encode_png, read_photo
 from face3d_cli.io.mesh import load_mesh, save_mesh
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from benchmarks.image_io import milliseconds
 from tests.helpers.face_mesh import face_mesh
-
-REPEATS = 31
-
-
-def milliseconds(work: Callable[[], object]) -> dict[str, float]:
-    """Median and fastest of `REPEATS` runs after one to warm up."""
-    work()
-    spent = []
-    for _ in range(REPEATS):
-        start = time.perf_counter()
-        work()
-        spent.append(1e3 * (time.perf_counter() - start))
-    return {"median_ms": round(float(np.median(spent)), 1), "fastest_ms": round(min(spent), 1)}
 
 
 def main() -> None:

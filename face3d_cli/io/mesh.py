@@ -167,7 +167,7 @@ def lost_in(mesh: Mesh, path: str | Path) -> list[str]:
     if mesh.blendshapes and "blendshapes" not in held:
         lost.append(f"{len(mesh.blendshapes)} blendshapes")
     if suffix == ".stl":
-        lost.append("vertex order")
+        lost.append("vertex order, licence and origin")
     return lost
 
 

@@ -142,7 +142,7 @@ def test_each_format_says_what_it_loses():
         "the texture",
         "texture coordinates",
         "2 blendshapes",
-        "vertex order",
+        "vertex order, licence and origin",
     ]
     both = replace(mesh, vertex_colors=random_colors(mesh))
     assert lost_in(both, "a.glb") == ["vertex colours (the texture replaces them)"]
