@@ -13,11 +13,14 @@ from typer.core import TyperGroup
 from face3d_cli import __version__
 from face3d_cli.cli import models, output
 from face3d_cli.cli.doctor import doctor
+from face3d_cli.cli.evaluate import evaluate_app
 from face3d_cli.cli.export import export
 from face3d_cli.cli.fit import fit
 from face3d_cli.cli.landmarks import landmarks
 from face3d_cli.cli.licenses import licenses
 from face3d_cli.cli.reconstruct import reconstruct
+from face3d_cli.cli.segment import segment
+from face3d_cli.cli.train import train_app
 from face3d_cli.errors import Face3dError
 
 INTERRUPTED = 130
@@ -78,6 +81,9 @@ def face3d(
 app.command()(reconstruct)
 app.command()(landmarks)
 app.command()(fit)
+app.command()(segment)
+app.add_typer(evaluate_app, name="evaluate")
+app.add_typer(train_app, name="train")
 app.add_typer(models.app, name="models")
 app.command()(export)
 app.command()(doctor)

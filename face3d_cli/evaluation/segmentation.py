@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from face3d_cli.arrays import LabelImage, RgbImage
+from face3d_cli.arrays import FloatArray, LabelImage
 from face3d_cli.core import segmentation_classes as classes
 from face3d_cli.core.segmentation_classes import LabelScheme
 from face3d_cli.errors import UnreadableInput
@@ -78,6 +78,7 @@ def evaluate_segmentation(
     settings: SegmentationSettings = SegmentationSettings(),
     *,
     split: Split = "test",
+    weights: Path | None = None,
     on_photo: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, Any]:
     """Segment the labelled photos of a data set and compare.
@@ -87,6 +88,7 @@ def evaluate_segmentation(
         protocol: which data set the folder has to be.
         settings: how photos are segmented.
         split: official part of the data set.
+        weights: another weights file than the shipped one.
         on_photo: called after every photo.
 
     Returns:
@@ -106,7 +108,8 @@ def evaluate_segmentation(
     tally = _Tally()
     for done, photo in enumerate(photos, start=1):
         image, truth = photo.read()
-        _count(tally, photo, image, truth, settings)
+        probabilities = segment_photo(image, settings, weights=weights).probabilities()
+        _count(tally, photo, truth, probabilities)
         on_photo(done, len(photos))
     report: dict[str, Any] = {
         "protocol": protocol,
@@ -124,13 +127,8 @@ def evaluate_segmentation(
 
 
 def _count(
-    tally: _Tally,
-    photo: LabelledPhoto,
-    image: RgbImage,
-    truth: LabelImage,
-    settings: SegmentationSettings,
+    tally: _Tally, photo: LabelledPhoto, truth: LabelImage, probabilities: FloatArray
 ) -> None:
-    probabilities = segment_photo(image, settings).probabilities()
     merged = classes.merge_probabilities(probabilities, classes.FASSEG).argmax(axis=0)
     if photo.scheme is not classes.FASSEG:
         rich = rich_labels(truth, photo.scheme)

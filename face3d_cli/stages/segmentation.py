@@ -182,19 +182,23 @@ def _resized(plane: FloatArray, size: tuple[int, ...]) -> Any:
 
 
 class _Network:
-    """The U-Net in OpenCV's runtime; one at a time, for the runtime keeps its buffers."""
+    """The U-Net in OpenCV's runtime, once for each of the sizes seen last.
+
+    One runtime is fed one size only: OpenCV 5.0's chooses how to convolve at the first size, and
+    ends the process when a much smaller one follows.
+    """
 
     def __init__(self, model: bytes, settings: UNetSettings) -> None:
         self.settings = settings
-        self._lock = threading.Lock()
-        buffer = np.frombuffer(model, np.uint8)
+        self._model = np.frombuffer(model, np.uint8)
+        self._lock = threading.Lock()  # a runtime keeps its buffers, so one photo at a time
+        self._runtime_for = lru_cache(maxsize=4)(self._read)
+
+    def _read(self, shape: tuple[int, ...]) -> Any:
         # OpenCV 5 has two engines; the classic one is twice as quick here, and 4.x knows no other.
         engine = getattr(cv2.dnn, "ENGINE_CLASSIC", None)
-        self._net = (
-            cv2.dnn.readNetFromONNX(buffer)
-            if engine is None
-            else cv2.dnn.readNetFromONNX(buffer, engine)
-        )
+        options = () if engine is None else (engine,)
+        return cv2.dnn.readNetFromONNX(self._model, *options)
 
     def logits(self, image: RgbImage) -> FloatArray:
         """(classes, H / s, W / s) float32 of a photo whose sides are multiples of the stem's s."""
@@ -202,13 +206,13 @@ class _Network:
         multiple, stride = self.settings.multiple, self.settings.stem_stride
         pad = (-height % multiple, -width % multiple)
         if any(pad):
-            image = np.asarray(
-                cv2.copyMakeBorder(image, 0, pad[0], 0, pad[1], cv2.BORDER_REPLICATE)
-            )
+            border = cv2.BORDER_REPLICATE
+            image = np.asarray(cv2.copyMakeBorder(image, 0, pad[0], 0, pad[1], border), np.uint8)
         blob = cv2.dnn.blobFromImage(image, 1 / 127.5, mean=(127.5, 127.5, 127.5))
         with self._lock:
-            self._net.setInput(blob)
-            logits = np.array(self._net.forward()[0])
+            runtime = self._runtime_for(image.shape)
+            runtime.setInput(blob)
+            logits: FloatArray = np.array(runtime.forward()[0])
         return logits[:, : height // stride, : width // stride]
 
 

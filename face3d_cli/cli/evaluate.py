@@ -1,0 +1,100 @@
+"""`face3d evaluate`: published protocols, each with one command that prints its figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from face3d_cli.cli import output
+from face3d_cli.cli.options import JsonObjectOpt
+
+evaluate_app = typer.Typer(
+    no_args_is_help=True, help="Measure on published data sets.", pretty_exceptions_enable=False
+)
+
+
+@evaluate_app.callback()
+def evaluate() -> None:
+    """Measure on published data sets."""
+
+
+@evaluate_app.command()
+def segmentation(
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DIR",
+            exists=True,
+            file_okay=False,
+            help="Data set folder, such as fasseg/multipose01.",
+        ),
+    ],
+    protocol: Annotated[
+        Literal["fasseg", "celebamask"],
+        typer.Option(help="Which data set it is; both are scored in FASSEG's six classes."),
+    ] = "fasseg",
+    split: Annotated[
+        Literal["test", "train"], typer.Option(help="Official part of the data set.")
+    ] = "test",
+    weights: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="Weights of your own."),
+    ] = None,
+    size: Annotated[
+        int | None,
+        typer.Option(
+            min=0, metavar="PX", help="Long side at which the network sees the photo; 0: its own."
+        ),
+    ] = None,
+    as_json: JsonObjectOpt = False,
+) -> None:
+    """Segment every labelled photo of a data set and compare, at the photos' own size.
+
+    A class's accuracy is its recall. multipose01 is listed by pose as well.
+
+    Example: face3d evaluate segmentation fasseg/multipose01 --protocol fasseg
+    """
+    from dataclasses import replace
+
+    from face3d_cli.evaluation.segmentation import evaluate_segmentation
+    from face3d_cli.settings import SegmentationSettings
+
+    settings = SegmentationSettings()
+    if size is not None:
+        settings = replace(settings, long_side_px=size or None)
+    with output.progress(None, "segmenting") as advance:
+        report = evaluate_segmentation(
+            folder,
+            protocol,
+            settings,
+            split=split,
+            weights=weights,
+            on_photo=lambda done, total: advance(text=f"{done} of {total}"),
+        )
+    if as_json:
+        output.json_line(report)
+    else:
+        _show(report)
+
+
+def _show(report: dict[str, Any]) -> None:
+    columns = ["", "accuracy", "IoU", "F1"]
+    keys = ("mean_class_accuracy", "mean_iou", "mean_f1")
+    rows = [
+        [name, *(_percent(row[key]) for key in ("accuracy", "iou", "f1"))]
+        for name, row in report["per_class"].items()
+    ]
+    rows.append(["mean", *(_percent(report[key]) for key in keys)])
+    for pose, part in report.get("by_pose", {}).items():
+        rows.append([f"mean at pose {pose}", *(_percent(part[key]) for key in keys)])
+    if "all_classes" in report:
+        part = report["all_classes"]
+        rows.append(["mean of all classes", *(_percent(part[key]) for key in keys)])
+    rows.append(["pixel accuracy", _percent(report["pixel_accuracy"]), "", ""])
+    output.table(columns, rows, title=f"{report['protocol']}, {report['photos']} photos, percent")
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.1f}"

@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from face3d_cli.core import segmentation_classes as classes
+from face3d_cli.core.face_box import FaceBox
+from face3d_cli.errors import ModelError, ShapeError
+from face3d_cli.io.image import read_photo
+from face3d_cli.networks.unet import UNet, load_unet, unet_bytes
+from face3d_cli.settings import SegmentationSettings, UNetSettings
+from face3d_cli.stages.segmentation import WEIGHTS_FILE, segment_photo
+from face3d_cli.weights.store import find_model
+
+
+@pytest.fixture
+def portrait(shared: Path) -> np.ndarray:
+    return read_photo(shared / "photos" / "prnet_0.jpg")
+
+
+@pytest.fixture(scope="module")
+def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network whose receptive field is small, so that tiles can be compared with the whole."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        network = UNet(UNetSettings(widths=(8, 8))).eval()
+    file = tmp_path_factory.mktemp("weights") / WEIGHTS_FILE
+    file.write_bytes(unet_bytes(network))
+    return file
+
+
+def noise(height: int, width: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 500), (37, 50), (450, 450), (600, 333)])
+def test_every_pixel_gets_a_label_whatever_the_size(size: tuple[int, int]) -> None:
+    found = segment_photo(noise(*size))
+    assert found.labels.shape == size
+    assert found.labels.dtype == np.uint8
+    assert found.labels.max() < len(classes.CLASS_NAMES)
+
+
+def test_probabilities_sum_to_one_and_their_largest_is_the_label() -> None:
+    found = segment_photo(noise(90, 120))
+    chances = found.probabilities()
+    assert chances.shape == (18, 90, 120)
+    np.testing.assert_allclose(chances.sum(axis=0), 1.0, atol=1e-5)
+    chosen = np.take_along_axis(chances, found.labels[None].astype(int), axis=0)[0]
+    np.testing.assert_allclose(chosen, chances.max(axis=0), atol=1e-6)
+
+
+@pytest.mark.shared
+def test_torch_and_opencv_agree_on_a_photo(portrait: np.ndarray) -> None:
+    photo = cv2.resize(portrait, (416, 416), interpolation=cv2.INTER_AREA)
+    found = segment_photo(photo)
+    network = load_unet(find_model("unet-face")[WEIGHTS_FILE])
+    blob = torch.from_numpy(photo).permute(2, 0, 1)[None].float() / 127.5 - 1
+    with torch.inference_mode():
+        logits = network(blob)
+        large = torch.nn.functional.interpolate(
+            logits, size=(416, 416), mode="bilinear", align_corners=False
+        )
+    np.testing.assert_allclose(found.logits, logits[0].numpy(), atol=2e-2)
+    labels = large[0].argmax(dim=0).numpy()
+    assert (labels == found.labels).mean() > 0.9995
+
+
+@pytest.mark.shared
+def test_a_portrait_has_its_parts_where_they_are(portrait: np.ndarray) -> None:
+    labels = segment_photo(portrait).labels
+    middle = {
+        name: np.argwhere(labels == classes.INDEX[name]).mean(axis=0)
+        for name in ("right_eye", "left_eye", "nose", "upper_lip", "lower_lip", "hair", "skin")
+    }
+    # The subject's left is on the right of the picture.
+    assert middle["right_eye"][1] < middle["nose"][1] < middle["left_eye"][1]
+    assert middle["hair"][0] < middle["left_eye"][0] < middle["nose"][0] < middle["upper_lip"][0]
+    assert middle["upper_lip"][0] < middle["lower_lip"][0]
+    assert np.linalg.norm(middle["left_eye"] - (213, 278)) < 8  # read off the photo
+    assert np.linalg.norm(middle["right_eye"] - (207, 183)) < 8
+    assert 0.15 < classes.visible_skin_mask(labels).mean() < 0.35
+    assert (labels[:60, :60] == 0).all()
+
+
+@pytest.mark.shared
+def test_a_small_face_is_found_again_from_close_by(portrait: np.ndarray) -> None:
+    small = cv2.resize(portrait, (110, 110), interpolation=cv2.INTER_AREA)
+    scene = np.full((900, 1200, 3), 190, np.uint8)
+    scene[400:510, 700:810] = small
+    box = FaceBox(700 + 28, 400 + 40, 52, 52)
+    near = segment_photo(scene, faces=[box])
+    eyes = classes.mask_of(near.labels, ("left_eye", "right_eye"))
+    far_eyes = classes.mask_of(segment_photo(scene).labels, ("left_eye", "right_eye"))
+    reference = classes.mask_of(segment_photo(portrait).labels, ("left_eye", "right_eye"))
+    truth = np.zeros(scene.shape[:2], bool)
+    shrunk = cv2.resize(reference.astype(np.uint8), (110, 110), interpolation=cv2.INTER_AREA)
+    truth[400:510, 700:810] = shrunk > 0
+
+    def overlap(mask: np.ndarray) -> float:
+        return float((mask & truth).sum() / (mask | truth).sum())
+
+    assert overlap(eyes) > 0.6
+    assert overlap(eyes) > overlap(far_eyes)
+    assert near.logits.shape == (18, 900, 1200)
+
+
+def test_tiles_say_the_same_as_the_whole(tiny_weights: Path) -> None:
+    image = noise(200, 304)
+    whole = segment_photo(image, SegmentationSettings(long_side_px=None), weights=tiny_weights)
+    tiled = segment_photo(
+        image,
+        SegmentationSettings(long_side_px=None, tile_px=96, tile_overlap_px=48),
+        weights=tiny_weights,
+    )
+    assert tiled.logits.shape == whole.logits.shape
+    # Differences stay where a tile's own border reaches, and fade with its weight.
+    assert np.abs(tiled.logits - whole.logits).mean() < 0.01 * np.abs(whole.logits).mean()
+    assert (tiled.labels == whole.labels).mean() > 0.98
+
+
+def test_no_torch_is_imported_on_the_way() -> None:
+    script = (
+        "import sys, numpy as np\n"
+        "from face3d_cli.stages.segmentation import segment_photo\n"
+        "segment_photo(np.zeros((64, 64, 3), np.uint8))\n"
+        "print('torch' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "False"
+
+
+def test_unusable_input_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ShapeError, match="image"):
+        segment_photo(np.zeros((4, 4), np.uint8))
+    torn = tmp_path / WEIGHTS_FILE
+    torn.write_bytes(b"torn")
+    with pytest.raises(ModelError, match="not a U-Net weights file"):
+        segment_photo(noise(8, 8), weights=torn)
+    other = tmp_path / "other.safetensors"
+    other.write_bytes(unet_bytes(UNet(UNetSettings(num_classes=6, widths=(4, 4)))))
+    with pytest.raises(ModelError, match="6 classes, expected 18"):
+        segment_photo(noise(8, 8), weights=other)
+
+
+def test_the_shipped_file_is_small() -> None:
+    assert find_model("unet-face")[WEIGHTS_FILE].stat().st_size <= 20e6
