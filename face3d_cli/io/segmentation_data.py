@@ -2,7 +2,8 @@
 
 Original layouts are taken as they are distributed:
 
-- FASSEG: `train/rgb`, `train/labels` with colours, in folders by pose for multipose01;
+- FASSEG: `train/rgb`, `train/labels` with colours, in folders by pose for multipose01; its earlier
+  versions `Train_RGB`, `Train_Labels`;
 - CelebAMask-HQ: `CelebA-HQ-img` and one mask per part in `CelebAMask-HQ-mask-anno`, or the
   prepared `train/images` and `train/masks` with index pictures;
 - LaPa: `train/images`, `train/labels`;
@@ -120,6 +121,7 @@ def find_labelled_photos(folder: Path, split: Split) -> list[LabelledPhoto]:
         (folder / split / "masks", _indexed_celebamask),
         (folder / split / "images", _lapa),
         (folder / split / "labels", _fasseg),
+        (folder / f"{split.title()}_Labels", _fasseg),
         (folder / "CelebAMask-HQ-mask-anno", _original_celebamask),
         (folder / "exemplars.txt", _helen),
     ):
@@ -138,9 +140,12 @@ def find_labelled_photos(folder: Path, split: Split) -> list[LabelledPhoto]:
 
 def _fasseg(folder: Path, split: Split) -> Iterator[LabelledPhoto]:
     rgb, labels = folder / split / "rgb", folder / split / "labels"
+    if not labels.exists():
+        rgb, labels = (folder / f"{split.title()}_{kind}" for kind in ("RGB", "Labels"))
     if not rgb.exists():  # frontal01 labels the photos of frontal02
         rgb = folder.parent / "frontal02" / split / "rgb"
-    for label in sorted(labels.rglob("*.png"), key=_natural):
+    pictures = (path for path in labels.rglob("*") if path.suffix.lower() in _PHOTO_SUFFIXES)
+    for label in sorted(pictures, key=_natural):
         photo = _photo_of((rgb / label.relative_to(labels)).with_suffix(""))
         if photo is None:
             raise UnreadableInput(f"{label} has no photo in {rgb}")

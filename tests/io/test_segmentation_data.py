@@ -46,6 +46,15 @@ def test_fasseg_test_photos_without_labels_are_left_out(tmp_path: Path) -> None:
     assert [p.photo.stem for p in find_labelled_photos(tmp_path, "test")] == ["2", "10"]
 
 
+def test_fasseg_folders_of_its_earlier_versions(tmp_path: Path) -> None:
+    save(tmp_path / "Train_RGB/+15/personne02147+0+15.bmp", PHOTO)
+    truth = np.full((8, 6), 4)
+    save(tmp_path / "Train_Labels/+15/personne02147+0+15.bmp", classes.FASSEG_COLORS[truth])
+    (photo,) = find_labelled_photos(tmp_path, "train")
+    assert (photo.pose, photo.person) == ("+15", "personne02")
+    assert (photo.read()[1] == 4).all()
+
+
 def test_frontal01_labels_belong_to_the_photos_of_frontal02(tmp_path: Path) -> None:
     save(tmp_path / "frontal02/test/rgb/1.jpg", PHOTO)
     save(tmp_path / "frontal01/test/labels/1.png", classes.FASSEG_COLORS[np.ones((8, 6), int)])
