@@ -101,7 +101,7 @@ def load_mesh(path: str | Path) -> Mesh:
     suffix = require_mesh_suffix(path)
     try:
         if suffix == ".obj":
-            from face3d_cli.io.obj import load_obj
+            from face3d_cli.io.obj_reader import load_obj
 
             return load_obj(path)
         if suffix == ".ply":

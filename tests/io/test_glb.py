@@ -323,6 +323,35 @@ def test_a_document_that_lies_is_unreadable(tmp_path, sound, where, value):
         loaded(tmp_path, document, sound[1])
 
 
+def container(*chunks, magic=b"glTF", version=2, extra=0):
+    body = b"".join(struct.pack("<I4s", len(content), kind) + content for kind, content in chunks)
+    return struct.pack("<4sII", magic, version, 12 + len(body) + extra) + body
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"glTF",
+        container((b"JSON", b"{}  "), magic=b"FTlg"),
+        container((b"JSON", b"{}  "), version=1),
+        container((b"JSON", b"{}  "), extra=4),
+        container((b"JSON", b"{}  ")),
+        container((b"JSON", b"[]  ")),
+        container((b"JSON", b'{"a": NaN}  ')),
+        container((b"JSON", b"\xff\xff\xff\xff")),
+        container((b"JSON", b"[" * 200_000)),
+        container((b"BIN\0", bytes(20))),
+        container((b"JSON", b"{}  "))[:-4] + struct.pack("<I", 7),
+        struct.pack("<4sIII4s", b"glTF", 2, 24, HUGE, b"JSON") + b"{}  ",
+    ],
+)
+def test_a_broken_container_is_unreadable(tmp_path, content):
+    (tmp_path / "foreign.glb").write_bytes(content)
+    with pytest.raises(UnreadableInput, match=r"foreign\.glb: expected a valid GLB"):
+        load_mesh(tmp_path / "foreign.glb")
+
+
 def places(document, prefix=()):
     """Every place of a JSON document, as a path of keys."""
     inside = document.items() if isinstance(document, dict) else enumerate(document)

@@ -117,7 +117,7 @@ def test_no_free_name_for_the_texture_is_an_error(tmp_path):
 
 def write(tmp_path, text):
     path = tmp_path / "foreign.obj"
-    path.write_text(text)
+    path.write_bytes(text.encode())
     return path
 
 
@@ -128,6 +128,13 @@ def test_polygons_negative_indices_and_continued_lines(tmp_path):
     mesh = load_mesh(write(tmp_path, TRIANGLE + "v 1 1 0\nf 1 2 4 3\nf -4 \\\n-3 -1 # end\n"))
     assert mesh.triangles.tolist() == [[0, 1, 3], [0, 3, 2], [0, 1, 3]]
     assert mesh.uv is None
+
+
+def test_windows_line_ends_and_tabs(tmp_path):
+    text = TRIANGLE + "f 1 2 \\\n3\n"
+    mesh = load_mesh(write(tmp_path, text.replace("\n", "\r\n").replace("v 0", "v\t0")))
+    assert mesh.vertices.tolist() == [[0, 0, 0], [1, 0, 0], [0, 1, 0]]
+    assert mesh.triangles.tolist() == [[0, 1, 2]]
 
 
 def test_a_vertex_with_two_uv_is_repeated_at_the_end(tmp_path):
