@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from face3d_cli import __version__
-from face3d_cli.cli.options import JsonOpt, OutOpt, PhotosArg
+from face3d_cli.cli.options import JsonOpt, OutOpt, PhotosArg, parse_faces
 from face3d_cli.cli.photos import PhotoOutcome, run_photos, targets_of
-from face3d_cli.errors import UsageError
+from face3d_cli.errors import NoFaceFound, UsageError
+from face3d_cli.settings import FacesChoice
 
 if TYPE_CHECKING:
     from face3d_cli.arrays import RgbImage
@@ -40,9 +41,11 @@ def segment(
         typer.Option(help="all: the eighteen classes; fasseg: FASSEG's six, in its colours."),
     ] = "all",
     faces: Annotated[
-        bool,
-        typer.Option("--faces", help="Find the faces and look at each from close by."),
-    ] = False,
+        str | None,
+        typer.Option(
+            metavar="largest|all|N", help="Find faces, and look at these again from close by."
+        ),
+    ] = None,
     size: Annotated[
         int | None,
         typer.Option(
@@ -59,7 +62,7 @@ def segment(
 ) -> None:
     """Label every pixel of a photo; writes an indexed PNG whose pixels are class numbers.
 
-    With --faces small faces of a group photo keep their eyes and lips, and --json lists each face.
+    With --faces all small faces of a group keep their eyes and lips, and --json lists each face.
 
     Example: face3d segment photo.jpg -o labels.png --overlay overlay.png
     """
@@ -72,9 +75,11 @@ def segment(
     if len(set(everything)) < len(everything):
         raise UsageError("-o and --overlay name the same file", hint="give one another name")
 
+    wanted = parse_faces(faces) if faces else None
+
     def one_photo(photo: str) -> PhotoOutcome:
         written = {what: paths[photo] for what, paths in files.items()}
-        report = _segment_one(photo, written, classes, faces, size, weights)
+        report = _segment_one(photo, written, classes, wanted, size, weights)
         return PhotoOutcome(report, list(written.values()))
 
     run_photos(photos, one_photo, as_json=as_json, text="segmenting")
@@ -87,7 +92,7 @@ def _segment_one(
     photo: str,
     files: Targets,
     class_set: ClassSet,
-    with_faces: bool,
+    faces: FacesChoice | int | None,
     size: int | None,
     weights: Path | None,
 ) -> dict[str, Any]:
@@ -105,11 +110,9 @@ def _segment_one(
     image = read_photo_argument(photo)
     timings = {"read": _since(start)}
     boxes: list[FaceBox] = []
-    if with_faces:
-        from face3d_cli.stages.detection import detect_faces
-
+    if faces is not None:
         start = perf_counter()
-        boxes = detect_faces(image, want_all=True)
+        boxes = _find_faces(image, photo, faces)
         timings["detect"] = _since(start)
     start = perf_counter()
     found = segment_photo(image, settings, faces=boxes, weights=weights)
@@ -125,9 +128,24 @@ def _segment_one(
         "height": image.shape[0],
         **{name: str(path) for name, path in files.items()},
         "areas": areas,
-        **({"faces": _face_records(found, boxes)} if with_faces else {}),
+        **({"faces": _face_records(found, boxes)} if boxes else {}),
         "timings_ms": timings,
     }
+
+
+def _find_faces(image: RgbImage, photo: str, faces: FacesChoice | int) -> list[FaceBox]:
+    """Boxes of the faces asked for, left to right."""
+    from face3d_cli.stages.detection import detect_faces
+
+    found = detect_faces(image, want_all=faces not in ("largest", 1))
+    if not found:
+        raise NoFaceFound(
+            f"no face in {photo} ({image.shape[1]}x{image.shape[0]})",
+            hint="leave --faces out to segment the photo as a whole",
+        )
+    count = len(found) if faces == "all" else 1 if faces == "largest" else faces
+    largest = sorted(found, key=lambda box: -box.area)[:count]
+    return sorted(largest, key=lambda box: box.center)
 
 
 def _write(

@@ -60,7 +60,7 @@ def unet(
     ] = False,
     logs: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="TensorBoard logs; needs the extra face3d[logs]."),
+        typer.Option(metavar="DIR", help="Write TensorBoard logs; needs the extra called logs."),
     ] = None,
     smoke: Annotated[
         bool, typer.Option("--smoke", help="A few steps of a tiny network: does all of it run?")

@@ -79,8 +79,9 @@ def train(
 
     Raises:
         ModelError: the checkpoint is missing or of another network.
-        StageError: a loss is not finite.
+        StageError: a loss is not finite, or there is no such device.
     """
+    kind = _usable(device).type
     network.to(device).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     average = _copy_of(network)
     optimiser = torch.optim.AdamW(
@@ -93,7 +94,7 @@ def train(
             rate = learning_rate_at(step, settings)
             for group in optimiser.param_groups:
                 group["lr"] = rate
-            with torch.autocast(device, torch.bfloat16, enabled=settings.use_bfloat16):
+            with torch.autocast(kind, torch.bfloat16, enabled=settings.use_bfloat16):
                 losses = task.losses_of(network, batch)
             total = torch.stack(list(losses.values())).sum()
             if not torch.isfinite(total):
@@ -110,6 +111,17 @@ def train(
             if (step + 1) % settings.checkpoint_every == 0 or step + 1 == last:
                 _save(folder, network, average, optimiser, step + 1)
     return average.eval()
+
+
+def _usable(device: str) -> torch.device:
+    try:
+        torch.zeros(1, device=device)
+        return torch.device(device)
+    except (RuntimeError, AssertionError) as problem:
+        reason = str(problem).splitlines()[0]
+        raise StageError(
+            f"cannot train on {device}: {reason}", hint="try --device cpu"
+        ) from problem
 
 
 def _parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

@@ -98,11 +98,20 @@ def test_results_that_would_overwrite_each_other_are_refused(photo: Path, tmp_pa
 def test_each_face_of_a_group_photo(shared: Path, tmp_path: Path) -> None:
     one = read_photo(shared / "photos" / "prnet_0.jpg")
     Image.fromarray(np.hstack([one, one[:, ::-1]])).save(tmp_path / "two.png")
-    done = run("segment", tmp_path / "two.png", "-o", tmp_path / "l.png", "--faces", "--json")
+    done = run(
+        "segment", tmp_path / "two.png", "-o", tmp_path / "l.png", "--faces", "all", "--json"
+    )
     faces = json.loads(done.stdout)["faces"]
     assert [face["index"] for face in faces] == [0, 1]
     assert faces[0]["box_px"][0] < 450 < faces[1]["box_px"][0]
     assert all(face["visible_skin"] > 0.6 for face in faces)
+
+
+def test_faces_that_are_not_there_are_exit_3(photo: Path, tmp_path: Path) -> None:
+    done = run("segment", photo, "-o", tmp_path / "l.png", "--faces", "largest", "--json")
+    assert done.exit_code == 3
+    assert json.loads(done.stdout)["status"] == "no-face"
+    assert run("segment", photo, "-o", tmp_path / "l.png", "--faces", "some").exit_code == 2
 
 
 def test_weights_that_are_none_are_exit_4(photo: Path, tmp_path: Path) -> None:

@@ -80,6 +80,12 @@ def test_resuming_needs_a_checkpoint_of_this_network(tmp_path: Path) -> None:
         train(small_network(), TASK, replace(SETTINGS, steps=4), tmp_path, resume=True)
 
 
+@pytest.mark.parametrize("device", ["cuda:99", "abacus"])
+def test_a_device_that_is_not_there_is_named(device: str, tmp_path: Path) -> None:
+    with pytest.raises(StageError, match=f"cannot train on {device}"):
+        run(tmp_path, device=device)
+
+
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
     broken = Task(batch_at, lambda net, batch: {"nan": net(batch).sum() * float("nan")})
     with pytest.raises(StageError, match="not finite at step 0"):
