@@ -38,7 +38,10 @@ def edge_topology(triangles: Tensor) -> EdgeTopology:
     third = torch.cat([triangles[:, 0], triangles[:, 1], triangles[:, 2]])
     owner = torch.arange(num_triangles, device=triangles.device).repeat(3)
     pairs = pairs.sort(dim=1).values
-    vertices, edge, counts = torch.unique(pairs, dim=0, return_inverse=True, return_counts=True)
+    base = int(pairs.max()) + 1 if len(pairs) else 1
+    keys = pairs[:, 0] * base + pairs[:, 1]  # one number sorts far quicker than a row
+    keys, edge, counts = torch.unique(keys, return_inverse=True, return_counts=True)
+    vertices = torch.stack([keys // base, keys % base], dim=1)
     order = torch.argsort(edge, stable=True)  # edge by edge, lower triangle first
     first = counts.cumsum(0) - counts
     has_two = counts > 1

@@ -27,11 +27,14 @@ def test_chamfer_agrees_with_the_loop_and_ignores_order() -> None:
     assert float(chamfer.mean_chamfer(one, one[:, torch.randperm(30)])) == 0
 
 
-def test_chamfer_in_chunks_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_neighbours_by_tree_by_table_and_in_chunks_are_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     one, two = cloud(0, 40), cloud(1, 23)
-    whole = chamfer.nearest_indices(one, two)
+    by_tree = chamfer.nearest_indices(one, two)
+    assert torch.equal(chamfer._nearest_by_table(one, two), by_tree)
     monkeypatch.setattr(chamfer, "_PAIRS_AT_A_TIME", 100)
-    assert torch.equal(chamfer.nearest_indices(one, two), whole)
+    assert torch.equal(chamfer._nearest_by_table(one, two), by_tree)
 
 
 def test_normal_errors_agree_with_the_loop() -> None:

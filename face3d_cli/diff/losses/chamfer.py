@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from scipy.spatial import cKDTree
 from torch import Tensor
 from torch.nn.functional import cosine_similarity, normalize
 
@@ -15,8 +16,22 @@ _PAIRS_AT_A_TIME = 1 << 22
 def nearest_indices(points: Tensor, others: Tensor) -> Tensor:
     """(B, N) index of the nearest of (B, M, 3) others for each of (B, N, 3) points.
 
-    Distances are computed in chunks, so memory stays bounded; ties go to the lower index.
+    A k-d tree answers on the CPU; on a GPU a table of distances, computed in chunks.
     """
+    if points.device.type == "cpu":
+        return _nearest_by_tree(points.detach(), others.detach())
+    return _nearest_by_table(points, others)
+
+
+def _nearest_by_tree(points: Tensor, others: Tensor) -> Tensor:
+    found = [
+        torch.from_numpy(cKDTree(tree.numpy()).query(queries.numpy())[1])
+        for queries, tree in zip(points, others, strict=True)
+    ]
+    return torch.stack(found).long()
+
+
+def _nearest_by_table(points: Tensor, others: Tensor) -> Tensor:
     rows = max(1, _PAIRS_AT_A_TIME // max(1, others.shape[0] * others.shape[1]))
     with torch.no_grad():
         parts = [
