@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -100,26 +99,24 @@ def _segment_one(
     from dataclasses import replace
 
     from face3d_cli.io.image import read_photo_argument
+    from face3d_cli.pipeline.result import StageTimings
     from face3d_cli.settings import SegmentationSettings
     from face3d_cli.stages.segmentation import segment_photo
 
     settings = SegmentationSettings()
     if size is not None:
         settings = replace(settings, long_side_px=size or None)
-    start = perf_counter()
-    image = read_photo_argument(photo)
-    timings = {"read": _since(start)}
+    timings = StageTimings()
+    with timings.measure("read"):
+        image = read_photo_argument(photo)
     boxes: list[FaceBox] = []
     if faces is not None:
-        start = perf_counter()
-        boxes = _find_faces(image, photo, faces)
-        timings["detect"] = _since(start)
-    start = perf_counter()
-    found = segment_photo(image, settings, faces=boxes, weights=weights)
-    timings["segment"] = _since(start)
-    start = perf_counter()
-    areas = _write(image, found, files, class_set)
-    timings["write"] = _since(start)
+        with timings.measure("detect"):
+            boxes = _find_faces(image, photo, faces)
+    with timings.measure("segment"):
+        found = segment_photo(image, settings, faces=boxes, weights=weights)
+    with timings.measure("write"):
+        areas = _write(image, found, files, class_set)
     return {
         "photo": photo,
         "status": "ok",
@@ -129,7 +126,7 @@ def _segment_one(
         **{name: str(path) for name, path in files.items()},
         "areas": areas,
         **({"faces": _face_records(found, boxes)} if boxes else {}),
-        "timings_ms": timings,
+        "timings_ms": timings.to_json(),
     }
 
 
@@ -190,7 +187,3 @@ def _face_records(found: Segmentation, boxes: Sequence[FaceBox]) -> list[dict[st
             }
         )
     return records
-
-
-def _since(start: float) -> float:
-    return round((perf_counter() - start) * 1000, 1)
