@@ -1,0 +1,43 @@
+import numpy as np
+
+from face3d_cli.core.mesh_quality import crossing_triangles, flipped_triangles
+from face3d_cli.core.primitives import hemisphere, icosphere
+
+
+def test_sound_meshes_have_no_bad_triangles() -> None:
+    for mesh in (icosphere(3), hemisphere(12, 24)):
+        assert not crossing_triangles(mesh.vertices, mesh.triangles).any()
+        assert not flipped_triangles(mesh.vertices * 1.3, mesh.vertices, mesh.triangles).any()
+
+
+def test_a_vertex_pushed_through_the_other_side_crosses() -> None:
+    mesh = icosphere(3)
+    vertices = mesh.vertices.copy()
+    vertices[0] *= -1.2
+    crossing = crossing_triangles(vertices, mesh.triangles)
+    around = (mesh.triangles == 0).any(axis=1)
+    assert crossing[around].all()
+    assert crossing[~around].any()
+    assert crossing.sum() < 0.1 * len(crossing)
+
+
+def test_two_crossing_triangles_by_hand() -> None:
+    flat = np.array([[0.0, 0, 0], [4, 0, 0], [0, 4, 0]])
+    upright = np.array([[1.0, 1, -1], [1, 1, 1], [2, 1, 1]])
+    triangles = np.array([[0, 1, 2], [3, 4, 5]], np.int32)
+    assert crossing_triangles(np.concatenate([flat, upright]), triangles).all()
+    assert not crossing_triangles(
+        np.concatenate([flat, upright + np.array([0, 0, 1.5])]), triangles
+    ).any()
+    assert not crossing_triangles(
+        np.concatenate([flat, upright + np.array([3, 3, 0])]), triangles
+    ).any()
+
+
+def test_a_vertex_pushed_over_its_neighbour_flips() -> None:
+    mesh = hemisphere(10, 16)
+    vertices = mesh.vertices.copy()
+    vertices[0] = vertices[17] * 1.02  # the pole onto the second ring: over the first
+    flipped = flipped_triangles(vertices, mesh.vertices, mesh.triangles)
+    assert 1 <= flipped.sum() <= 16
+    assert not flipped[(mesh.triangles != 0).all(axis=1)].any()
