@@ -33,8 +33,10 @@ class DetectionSettings:
     search_long_side_px: int = 640  # large photos are searched at this size first
     hog_max_side_px: int = 2000  # and then at their own size, up to these
     cnn_max_side_px: int = 1024
-    # Where HOG found a face weakly or not at all, it looks again, turned by these angles.
-    second_look_below_score: float = 0.35
+    hog_certain_score: float = 0.35  # from here on "auto" asks no other detector
+    # HOG looks again at faces found weakly or by another detector, turned by these angles.
+    second_look_below_score: float = 1.2  # of HOG's own boxes
+    second_look_margin: float = 0.3  # by which such a box must be beaten
     second_look_roll_deg: tuple[float, ...] = (0.0, -20.0, 20.0, -40.0, 40.0, -80.0, 80.0)
     second_look_min_score: float = -0.5  # weaker than in a whole photo: a face is known to be there
 
@@ -229,3 +231,20 @@ class ReconstructSettings:
     landmarks: LandmarkSettings = LandmarkSettings()
     morphable: MorphableSettings = MorphableSettings()
     texture: TextureSettings | None = TextureSettings()  # None: no texture is made
+
+
+@dataclass(frozen=True)
+class BatchSettings:
+    """How many photos are worked on side by side (`pipeline/supervise.py`).
+
+    Attributes:
+        jobs: workers; None is one for each core, or for each that the cluster has.
+        timeout_s: for one photo; a worker that takes longer is killed and the photo has failed.
+        start_timeout_s: until the first worker must be ready.
+        attempts: how often a photo is begun whose worker dies.
+    """
+
+    jobs: int | None = None
+    timeout_s: float = 600.0
+    start_timeout_s: float = 180.0
+    attempts: int = 2

@@ -70,7 +70,7 @@ def fit(
 
     def one_photo(photo: str) -> PhotoOutcome:
         result = reconstruct(photo, settings, faces=wanted, box=known_box, landmarks_px=points)
-        files = result.save(targets[photo]) if photo in targets else []
-        return PhotoOutcome(result.to_json(files), files)
+        saved = result.save(targets[photo]) if photo in targets else []
+        return PhotoOutcome(result.to_json(saved), [each.mesh for each in saved])
 
     run_photos(photos, one_photo, as_json=as_json, text="fitting")

@@ -26,6 +26,7 @@ from face3d_cli.cli.options import (
 from face3d_cli.cli.photos import PhotoOutcome, run_photos, targets_of
 from face3d_cli.settings import (
     DetectionSettings,
+    DetectorName,
     MethodName,
     MorphableSettings,
     PoseChoice,
@@ -85,16 +86,14 @@ def reconstruct(
 
     Example: face3d reconstruct photo.jpg -o face.glb --render sheet.png
     """
-    settings = ReconstructSettings(
+    settings = reconstruct_settings(
         method=method,
         pose=pose,
-        detection=DetectionSettings(detector=detector),
-        morphable=MorphableSettings(
-            num_iterations=iterations,
-            num_shape_coefficients=shape_components,
-            use_expressions=expressions,
-        ),
-        texture=TextureSettings(size_px=texture_size),
+        detector=detector,
+        iterations=iterations,
+        shape_components=shape_components,
+        expressions=expressions,
+        texture_size=texture_size,
     )
     targets = targets_of(photos, out, file_format)
     sheets = targets_of(photos, render, "png") if render else {}
@@ -111,19 +110,44 @@ def reconstruct(
 
     def one_photo(photo: str) -> PhotoOutcome:
         result = run(photo, settings, **located)
-        files = result.save(targets[photo], unit=unit, for_blender=made_for is not None)
+        saved = result.save(targets[photo], unit=unit, for_blender=made_for is not None)
         if photo in sheets:
             _write_sheets(result, sheets[photo])
-        return PhotoOutcome(result.to_json(files, unit=unit), files)
+        return PhotoOutcome(result.to_json(saved), [each.mesh for each in saved])
 
     run_photos(photos, one_photo, as_json=as_json, text="reconstructing")
 
 
+def reconstruct_settings(
+    *,
+    method: MethodName,
+    pose: PoseChoice,
+    detector: DetectorName,
+    iterations: int,
+    shape_components: int | None,
+    expressions: bool,
+    texture_size: int,
+) -> ReconstructSettings:
+    """What the options say, for one photo or a batch of them."""
+    return ReconstructSettings(
+        method=method,
+        pose=pose,
+        detection=DetectionSettings(detector=detector),
+        morphable=MorphableSettings(
+            num_iterations=iterations,
+            num_shape_coefficients=shape_components,
+            use_expressions=expressions,
+        ),
+        texture=TextureSettings(size_px=texture_size),
+    )
+
+
 def _write_sheets(result: Reconstruction, path: Path) -> None:
     from face3d_cli.io.image import save_png
+    from face3d_cli.pipeline.result import numbered
     from face3d_cli.stages.contact_sheet import draw_contact_sheet
 
-    for face, sheet_path in zip(result.faces, result.paths(path), strict=True):
+    for face, sheet_path in zip(result.faces, numbered(path, len(result.faces)), strict=True):
         sheet = draw_contact_sheet(
             result.image, face.box, face.landmarks_px, face.mesh, face.camera
         )

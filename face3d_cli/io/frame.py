@@ -15,7 +15,7 @@ import numpy as np
 
 from face3d_cli import __version__
 from face3d_cli.arrays import Points3
-from face3d_cli.core.mesh import Mesh
+from face3d_cli.core.mesh import METRES_PER_UNIT, Mesh
 from face3d_cli.settings import Unit, UpAxis
 
 _TAG = re.compile(r"face3d \S+; unit (m|cm|mm); up ([yz])")
@@ -46,6 +46,12 @@ def to_file(mesh: Mesh, frame: FileFrame) -> Mesh:
     """Bring a mesh from the head frame into a file's frame."""
     mesh = mesh.in_unit(frame.unit)
     return mesh if frame.up == "y" else _turned(mesh, _z_up_from_head)
+
+
+def points_to_file(points_m: Points3, frame: FileFrame) -> Points3:
+    """(N, 3) head-frame metres as they stand in a file."""
+    points = points_m / METRES_PER_UNIT[frame.unit]
+    return points if frame.up == "y" else _z_up_from_head(points)
 
 
 def from_file(mesh: Mesh, frame: FileFrame) -> Mesh:

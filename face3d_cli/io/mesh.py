@@ -57,11 +57,7 @@ def save_mesh(
     path = Path(path)
     suffix = require_mesh_suffix(path)
     _require_sound(mesh)
-    turned_by_default = for_blender and suffix in {".ply", ".stl"}
-    frame = FileFrame(
-        unit or ("mm" if suffix == ".stl" and not for_blender else "m"),
-        up or ("z" if turned_by_default else "y"),
-    )
+    frame = frame_of(path, unit=unit, up=up, for_blender=for_blender)
     comments = to_comments(provenance)
     if suffix == ".obj":
         from face3d_cli.io.obj import save_obj
@@ -83,6 +79,22 @@ def save_mesh(
 
     return save_glb(
         [mesh], path, unit=frame.unit, texture_format=texture_format, provenance=provenance
+    )
+
+
+def frame_of(
+    path: str | Path,
+    *,
+    unit: Unit | None = None,
+    up: UpAxis | None = None,
+    for_blender: bool = False,
+) -> FileFrame:
+    """Unit and up axis that `save_mesh` gives a file; arguments as there."""
+    suffix = Path(path).suffix.lower()
+    turned_by_default = for_blender and suffix in {".ply", ".stl"}
+    return FileFrame(
+        unit or ("mm" if suffix == ".stl" and not for_blender else "m"),
+        up or ("z" if turned_by_default else "y"),
     )
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from face3d_cli import __version__
 from face3d_cli.arrays import Points2, Points3, RgbImage
@@ -17,6 +17,9 @@ from face3d_cli.core.mesh import METRES_PER_UNIT, Mesh
 from face3d_cli.errors import Face3dError
 from face3d_cli.settings import Unit
 from face3d_cli.weights.registry import MODELS_OF_METHOD, licence_records
+
+if TYPE_CHECKING:
+    from face3d_cli.io.frame import FileFrame
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,24 @@ class FaceReconstruction:
 
 
 @dataclass(frozen=True)
+class SavedMesh:
+    """The files of one face, the mesh first, and their unit and up axis."""
+
+    files: tuple[Path, ...]
+    frame: FileFrame
+
+    @property
+    def mesh(self) -> Path:
+        """The mesh file."""
+        return self.files[0]
+
+    @property
+    def texture(self) -> Path | None:
+        """The picture beside the mesh, if the format keeps one there."""
+        return next((file for file in self.files if file.suffix == ".png"), None)
+
+
+@dataclass(frozen=True)
 class Reconstruction:
     """All faces of one photo, left to right.
 
@@ -87,38 +108,34 @@ class Reconstruction:
 
     def save(
         self, path: str | Path, *, unit: Unit | None = None, for_blender: bool = False
-    ) -> list[Path]:
+    ) -> list[SavedMesh]:
         """Write every face; the suffix chooses OBJ, PLY, GLB or STL.
 
         A single face keeps the name asked for; several become `name_0.obj`, `name_1.obj`, ... from
         left to right. Each file is whole or absent.
 
         Returns:
-            The mesh files, one for each face.
+            What was written for each face.
 
         Raises:
             UsageError: the suffix is unknown.
             OutputError: a file cannot be written.
         """
-        from face3d_cli.io.mesh import save_mesh
+        from face3d_cli.io.mesh import frame_of, save_mesh
 
+        written = []
         with self.timings.measure("write"):
-            written = []
-            for face, face_path in zip(self.faces, self.paths(path), strict=True):
-                named = replace(face.mesh, name=face_path.stem)
+            for face, file in zip(self.faces, numbered(Path(path), len(self.faces)), strict=True):
                 files = save_mesh(
-                    named,
-                    face_path,
+                    replace(face.mesh, name=file.stem),
+                    file,
                     unit=unit,
                     for_blender=for_blender,
                     provenance=self.provenance(),
                 )
-                written.append(files[0])
+                frame = frame_of(file, unit=unit, for_blender=for_blender)
+                written.append(SavedMesh(tuple(files), frame))
         return written
-
-    def paths(self, path: str | Path) -> list[Path]:
-        """The mesh file of each face under the name asked for."""
-        return numbered(Path(path), len(self.faces))
 
     def licences(self) -> list[dict[str, str]]:
         """The terms that bind this result."""
@@ -134,11 +151,12 @@ class Reconstruction:
             "licences": self.licences(),
         }
 
-    def to_json(
-        self, mesh_files: list[Path] | None = None, *, unit: Unit | None = None
-    ) -> dict[str, Any]:
-        """The report of design section "--json"; `mesh_files` are those that `save` returned."""
-        files: list[Path | None] = [*mesh_files] if mesh_files else [None] * len(self.faces)
+    def to_json(self, saved: Sequence[SavedMesh] = ()) -> dict[str, Any]:
+        """The report; `saved` is what `save` returned, empty when nothing was written.
+
+        Points are in the unit and axes of the mesh file; the camera takes head-frame points in
+        that unit.
+        """
         return {
             "photo": self.photo,
             "status": "ok",
@@ -147,36 +165,38 @@ class Reconstruction:
             "version": __version__,
             "timings_ms": self.timings.to_json(),
             "faces": [
-                self._face_json(index, face, file, unit)
-                for index, (face, file) in enumerate(zip(self.faces, files, strict=True))
+                _face_json(index, face, saved[index] if saved else None)
+                for index, face in enumerate(self.faces)
             ],
             "licences": self.licences(),
         }
 
-    def _face_json(
-        self, index: int, face: FaceReconstruction, file: Path | None, unit: Unit | None
-    ) -> dict[str, Any]:
-        file_unit = unit or ("mm" if file is not None and file.suffix == ".stl" else "m")
-        per_metre = 1.0 / METRES_PER_UNIT[file_unit]
-        camera = replace(face.camera, scale_px_per_unit=face.camera.scale_px_per_unit / per_metre)
-        texture = file.with_suffix(".png") if file is not None else None
-        return {
-            "index": index,
-            **box_json(face.box),
-            "landmarks_px": face.landmarks_px.round(3).tolist(),
-            "landmarks_3d": (face.landmarks_3d_m * per_metre).round(6).tolist(),
-            "pose_deg": {axis: round(angle, 3) for axis, angle in face.pose.to_json().items()},
-            "camera": camera.to_json(),
-            "mesh": str(file) if file is not None else None,
-            "texture": str(texture) if texture is not None and texture.exists() else None,
-            "vertices": len(face.mesh.vertices),
-            "triangles": len(face.mesh.triangles),
-            "unit": file_unit,
-            "scale_is_a_guess": True,
-            "fit_error_px": round(face.fit_error_px, 4),
-            "visible_share": face.visible_share,
-            "coefficients": face.coefficients,
-        }
+
+def _face_json(index: int, face: FaceReconstruction, saved: SavedMesh | None) -> dict[str, Any]:
+    from face3d_cli.io.frame import FileFrame, points_to_file
+
+    frame = saved.frame if saved else FileFrame("m", "y")
+    camera = replace(
+        face.camera,
+        scale_px_per_unit=face.camera.scale_px_per_unit * METRES_PER_UNIT[frame.unit],
+    )
+    return {
+        "index": index,
+        **box_json(face.box),
+        "landmarks_px": face.landmarks_px.round(3).tolist(),
+        "landmarks_3d": points_to_file(face.landmarks_3d_m, frame).round(6).tolist(),
+        "pose_deg": {axis: round(angle, 3) for axis, angle in face.pose.to_json().items()},
+        "camera": camera.to_json(),
+        "mesh": str(saved.mesh) if saved else None,
+        "texture": str(saved.texture) if saved and saved.texture else None,
+        "vertices": len(face.mesh.vertices),
+        "triangles": len(face.mesh.triangles),
+        "unit": frame.unit,
+        "scale_is_a_guess": True,
+        "fit_error_px": round(face.fit_error_px, 4),
+        "visible_share": face.visible_share,
+        "coefficients": face.coefficients,
+    }
 
 
 def box_json(box: FaceBox) -> dict[str, Any]:

@@ -185,9 +185,10 @@ def _filled(from_photo: RgbImage, seen: FloatArray, *, mirror: bool) -> RgbImage
         mass = cv2.GaussianBlur(both, (0, 0), TONE_BLUR)
         difference = cv2.GaussianBlur(lightness, (0, 0), TONE_BLUR) / np.maximum(mass, 1e-4)
         offset = push_pull(difference[..., None], np.minimum(4 * mass, 1.0))
-        mirrored_small = small[:, ::-1] + offset
-        fill = mirrored_small + seen[..., None] * (small - mirrored_small)
-        fill_known = np.maximum(seen, mirrored_seen)
+        instead = (1.0 - seen) * mirrored_seen
+        fill_known = seen + instead
+        mixed = seen[..., None] * small + instead[..., None] * (small[:, ::-1] + offset)
+        fill = mixed / np.maximum(fill_known, 1e-6)[..., None]
     diffused = np.clip(push_pull(np.ascontiguousarray(fill), fill_known), 0, 255)
     background = cv2.resize(diffused.astype(np.uint8), square, interpolation=cv2.INTER_LINEAR)
     if mirror:

@@ -1,0 +1,53 @@
+"""Fixtures of every test: the shared folder of photos, models and data sets, where it exists."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder beside the repository, or `FACE3D_SHARED`; tests skip where it is absent."""
+    folder = Path(os.environ.get("FACE3D_SHARED") or REPOSITORY.parent / "shared")
+    if not folder.is_dir():
+        pytest.skip(f"no shared data in {folder} (set FACE3D_SHARED)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def sample_photo() -> Path:
+    """The public-domain photo that comes with the project."""
+    return REPOSITORY / "assets" / "eileen_collins.jpg"
+
+
+@pytest.fixture(scope="session")
+def model_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of this test run, with the Surrey model pulled into it.
+
+    From `FACE3D_MIRROR`, the shared folder's mirror, or upstream; tests skip where none has it.
+    """
+    from face3d_cli.errors import ModelError
+    from face3d_cli.weights.store import pull
+
+    home = tmp_path_factory.mktemp("face3d_home")
+    mirror = os.environ.get("FACE3D_MIRROR") or str(REPOSITORY.parent / "shared" / "models")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FACE3D_HOME", str(home))
+        patch.setenv("FACE3D_MIRROR", mirror)
+        try:
+            pull("surrey")
+        except ModelError as problem:
+            pytest.skip(f"the Surrey model cannot be had: {problem}")
+    return home
+
+
+@pytest.fixture
+def surrey(model_home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Make the store with the Surrey model the one in use."""
+    monkeypatch.setenv("FACE3D_HOME", str(model_home))
+    return model_home

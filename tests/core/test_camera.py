@@ -1,0 +1,53 @@
+"""Projection, the y flip, and the names of angles."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from face3d_cli.core.camera import PoseDegrees, ScaledOrthographicCamera
+
+
+def test_up_in_the_head_is_up_in_the_photo():
+    camera = ScaledOrthographicCamera(np.eye(3), 2.0, np.array([10.0, 20.0]))
+    np.testing.assert_allclose(
+        camera.project(np.array([[0, 0, 0], [1, 0, 5], [0, 1, -5.0]])),
+        [[10, 20], [12, 20], [10, 18]],
+    )
+
+
+def test_moving_the_origin_keeps_the_picture():
+    rotation = Rotation.from_euler("xyz", [10, 30, -20], degrees=True).as_matrix()
+    camera = ScaledOrthographicCamera(rotation, 3.0, np.array([5.0, 7.0]))
+    points = np.random.default_rng(0).normal(size=(20, 3))
+    origin = np.array([0.3, -0.2, 1.0])
+    np.testing.assert_allclose(
+        camera.with_origin(origin).project(points - origin), camera.project(points)
+    )
+
+
+@pytest.mark.parametrize(
+    ("yaw", "pitch", "roll"), [(30, 0, 0), (0, 20, 0), (0, 0, -40), (60, -25, 10), (-85, 5, 170)]
+)
+def test_angles_come_back_from_the_documented_product(yaw, pitch, roll):
+    rotation = (
+        Rotation.from_euler("y", yaw, degrees=True)
+        * Rotation.from_euler("x", -pitch, degrees=True)
+        * Rotation.from_euler("z", roll, degrees=True)
+    ).as_matrix()
+    found = PoseDegrees.from_rotation(rotation)
+    np.testing.assert_allclose([found.yaw, found.pitch, found.roll], [yaw, pitch, roll], atol=1e-9)
+
+
+def test_signs_read_as_documented():
+    left = Rotation.from_euler("y", 30, degrees=True).as_matrix()
+    assert (left @ [0, 0, 1])[0] > 0  # the nose points to the viewer's right, the subject's left
+    assert PoseDegrees.from_rotation(left).yaw == pytest.approx(30)
+
+
+def test_looking_straight_up_is_finite():
+    up = Rotation.from_euler("x", -90, degrees=True).as_matrix()
+    found = PoseDegrees.from_rotation(up)
+    assert found.pitch == pytest.approx(90)
+    assert np.isfinite([found.yaw, found.roll]).all()
