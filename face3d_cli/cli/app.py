@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 
 from face3d_cli import __version__
 from face3d_cli.cli import models, output
+from face3d_cli.cli.batch import batch
 from face3d_cli.cli.doctor import doctor
 from face3d_cli.cli.evaluate import evaluate_app
 from face3d_cli.cli.export import export
@@ -82,6 +83,7 @@ app.command()(reconstruct)
 app.command()(landmarks)
 app.command()(fit)
 app.command()(segment)
+app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(batch)
 app.add_typer(evaluate_app, name="evaluate")
 app.add_typer(train_app, name="train")
 app.add_typer(models.app, name="models")

@@ -80,21 +80,28 @@ def progress(total: float | None, text: str, *, unit: str = "") -> Iterator[Adva
     Args:
         total: number of steps, or None when it is not known.
         text: what is being done, at first.
-        unit: "bytes" shows sizes and speed instead of counts.
+        unit: "bytes" shows sizes instead of counts; "photos" also shows how many a second.
     """
     if mode.quiet or not sys.stderr.isatty():
         yield lambda steps=1, *, text=None: None
         return
     from rich import progress as bars
     from rich.console import Console
+    from rich.text import Text
 
     counter: bars.ProgressColumn = (
         bars.DownloadColumn() if unit == "bytes" else bars.MofNCompleteColumn()
     )
+
+    class Rate(bars.ProgressColumn):
+        def render(self, task: bars.Task) -> Text:
+            return Text(f"{task.speed or 0.0:.1f} {unit}/s" if unit == "photos" else "")
+
     with bars.Progress(
         bars.TextColumn("{task.description}", markup=False),
         bars.BarColumn(),
         counter,
+        Rate(),
         bars.TimeRemainingColumn(),
         console=Console(stderr=True),
         transient=True,

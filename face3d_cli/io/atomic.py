@@ -10,9 +10,13 @@ import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 
 from face3d_cli.errors import OutputError
+
+_PREFIX = ".face3d-"
+_written: ContextVar[list[Path] | None] = ContextVar("_written", default=None)
 
 
 @contextmanager
@@ -31,7 +35,7 @@ def atomic_paths(*finals: str | Path) -> Iterator[tuple[Path, ...]]:
     token = uuid.uuid4().hex[:12]
     # `with_name` would not survive a final name that is already as long as the file system allows.
     temporaries = tuple(
-        target.parent / f".face3d-{token}-{index}{target.suffix}"
+        target.parent / f"{_PREFIX}{token}-{index}{target.suffix}"
         for index, target in enumerate(targets)
     )
     current = targets[0] if targets else Path()
@@ -43,6 +47,8 @@ def atomic_paths(*finals: str | Path) -> Iterator[tuple[Path, ...]]:
             yield temporaries
             for temporary, current in zip(temporaries, targets, strict=True):
                 os.replace(temporary, current)
+                if (written := _written.get()) is not None:
+                    written.append(current)
         except OSError as problem:
             where = targets[0] if problem.filename is None and targets else current
             raise OutputError(
@@ -60,6 +66,29 @@ def atomic_path(final: str | Path) -> Iterator[Path]:
     """Hand out a temporary path that becomes `final` when the block ends well."""
     with atomic_paths(final) as (temporary,):
         yield temporary
+
+
+@contextmanager
+def written_files() -> Iterator[list[Path]]:
+    """Collect the final name of every file that takes it while the block runs, in this thread."""
+    files: list[Path] = []
+    token = _written.set(files)
+    try:
+        yield files
+    finally:
+        _written.reset(token)
+
+
+def sweep_temporaries(folder: Path) -> int:
+    """Remove what killed processes left unfinished in a folder tree; returns how many files."""
+    swept = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            if name.startswith(_PREFIX):
+                with suppress(OSError):
+                    os.unlink(os.path.join(parent, name))
+                    swept += 1
+    return swept
 
 
 def _require_replaceable(final: Path) -> None:
