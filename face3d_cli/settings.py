@@ -11,11 +11,12 @@ MethodName = Literal["auto", "surrey"]
 PoseChoice = Literal["frontal", "image"]
 Unit = Literal["m", "cm", "mm"]
 RendererName = Literal["torch", "pytorch3d"]
-MeshInit = Literal["hemisphere", "surrey", "prnet"]
+MeshInit = Literal["hemisphere", "surrey"]
 MeshParameters = Literal["vertices", "meshnet", "babymeshnet"]
 OptimizerName = Literal["adam", "sgd"]
 UpAxis = Literal["y", "z"]
 TextureFormat = Literal["png", "jpeg"]
+ClassSet = Literal["all", "fasseg"]
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,8 @@ class TextureSettings:
     """How the photo is brought into the UV square (`stages/texture.py`)."""
 
     size_px: int = 1024  # 256 to 4096
+    mask: bool = True  # leave hair, glasses and background out, by segmentation
+    mask_px: int = 256  # size at which the segmentation sees the face
     depth_map_px: int = 256  # side of the z-buffer that decides what is hidden
     depth_slack: float = 0.015  # of the face's extent: nearer than this is the same surface
     facing_from: float = 0.25  # cosine to the viewer at which a texel begins to count as seen,
@@ -212,9 +215,10 @@ class MeshNetSettings:
     optimizer: OptimizerName = "adam"
     learning_rate: float = 2e-3
     color_learning_rate: float = 2e-2
-    smoothing: float = 20.0
+    smoothing: float = 40.0
     crop_margin: float = 1.25
     patience: int = 60
+    checkpoint_every: int = 25  # steps
     seed: int = 0
     renderer: RendererName = "torch"
     weights: MeshLossWeights = MeshLossWeights()

@@ -19,6 +19,7 @@ from face3d_cli.cli.export import export
 from face3d_cli.cli.fit import fit
 from face3d_cli.cli.landmarks import landmarks
 from face3d_cli.cli.licenses import licenses
+from face3d_cli.cli.meshnet import meshnet
 from face3d_cli.cli.reconstruct import reconstruct
 from face3d_cli.cli.segment import segment
 from face3d_cli.cli.train import train_app
@@ -83,6 +84,7 @@ app.command()(reconstruct)
 app.command()(landmarks)
 app.command()(fit)
 app.command()(segment)
+app.command()(meshnet)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(batch)
 app.add_typer(evaluate_app, name="evaluate")
 app.add_typer(train_app, name="train")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from face3d_cli.core.camera import PoseDegrees
 from face3d_cli.core.face_box import FaceBox
 from face3d_cli.core.mesh import METRES_PER_UNIT, Mesh
 from face3d_cli.pipeline.locate import locate_faces, read_input
-from face3d_cli.pipeline.result import FaceReconstruction, Reconstruction, StageTimings
+from face3d_cli.pipeline.result import FaceReconstruction, Reconstruction, SavedMesh, StageTimings
 from face3d_cli.settings import MeshNetSettings, ReconstructSettings, TextureSettings
 
 if TYPE_CHECKING:
@@ -43,9 +44,9 @@ class MeshNetResult:
     start: MeshStart
     perception: str | None
 
-    def to_json(self, mesh_files: list[Path] | None = None) -> dict[str, Any]:
+    def to_json(self, saved: Sequence[SavedMesh] = ()) -> dict[str, Any]:
         """The report of every method, with likeness, steps and the reason of the end."""
-        report = self.reconstruction.to_json(mesh_files)
+        report = self.reconstruction.to_json(saved)
         report["faces"][0].update(
             psnr_db=round(self.fit.psnr_db, 3),
             ssim=round(self.fit.ssim, 4),
@@ -63,6 +64,7 @@ def optimise_photo(
     *,
     box: FaceBox | None = None,
     landmarks_px: Points2 | None = None,
+    checkpoint: Path | None = None,
     progress: Progress | None = None,
 ) -> MeshNetResult:
     """Optimise a mesh to the largest face of a photo.
@@ -73,6 +75,7 @@ def optimise_photo(
         base: how the photo is read and the face is found; `pose` of the result.
         box: the face to take, instead of detecting.
         landmarks_px: (68, 2) the landmarks to take.
+        checkpoint: file to continue from, written every few steps.
         progress: told after every step.
 
     Raises:
@@ -101,7 +104,13 @@ def optimise_photo(
         perception, features = load_perception()
     with timings.measure("optimise"):
         found = optimise_mesh(
-            target, start.template, start.colors, settings, features=features, progress=progress
+            target,
+            start.template,
+            start.colors,
+            settings,
+            features=features,
+            checkpoint=checkpoint,
+            progress=progress,
         )
     with timings.measure("texture"):
         face = _face(image, face_box, points, start, square, fit, found, base)
@@ -162,7 +171,7 @@ def _face(
     vertices_mm = start.to_head_mm(found.vertices)
     camera = start.camera(square)
     landmarks = _landmark_vertices(vertices_mm, camera.project(vertices_mm), points, fit, start)
-    texture, visible_share = None, 0.0
+    texture, visible_share = None, None
     if fit is not None and base.texture is not None:
         from face3d_cli.stages.texture import bake_texture
 

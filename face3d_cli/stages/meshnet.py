@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
+from pickle import UnpicklingError
 from typing import Literal
 
 import numpy as np
@@ -19,9 +22,14 @@ from face3d_cli.diff.cameras import ScaledOrthographicCamera
 from face3d_cli.diff.edges import edge_topology
 from face3d_cli.diff.losses import chamfer, image, perceptual, smoothness
 from face3d_cli.diff.render import Picture, render
+from face3d_cli.errors import UnreadableInput, UsageError
+from face3d_cli.io.atomic import atomic_path
 from face3d_cli.networks.perception import Features
 from face3d_cli.settings import MeshNetSettings
 from face3d_cli.stages.mesh_parameters import MeshParameterisation, parameterise
+
+DIVERGED = 1e3  # times the best loss
+IMPROVED = 0.9995  # of the best loss counts as better
 
 StopReason = Literal["steps", "converged", "diverged"]
 Progress = Callable[[int, dict[str, float], Points3], None]  # step, losses, (V, 3) vertices
@@ -49,7 +57,7 @@ class FitResult:
     Attributes:
         vertices: (V, 3) in the frame of the template; of the best step.
         colors: (V, 3) in [0, 1].
-        rendered: (S, S, 3) the last picture, in [0, 1].
+        rendered: (S, S, 3) its picture, over black.
         psnr_db: inside the mask.
         ssim: inside the mask.
         losses: one record a step: weighted losses by name, and "total".
@@ -72,6 +80,7 @@ def optimise_mesh(
     settings: MeshNetSettings = MeshNetSettings(),
     *,
     features: Features | None = None,
+    checkpoint: Path | None = None,
     progress: Progress | None = None,
 ) -> FitResult:
     """Deform and colour a template until its picture matches the photo.
@@ -83,64 +92,129 @@ def optimise_mesh(
         start_colors: (V, 3) in [0, 1].
         settings: losses, steps, optimiser.
         features: of the perceptual loss; None leaves it out.
+        checkpoint: continued from when the file exists; written every few steps.
         progress: told after every step.
 
     Raises:
         ShapeError: photo, mask or colours do not fit.
+        UsageError, UnreadableInput: the checkpoint belongs to another run, or is damaged.
     """
     size = settings.size_px
     check_shape(target.photo, (size, size, 3), "photo")
     check_shape(target.mask, (size, size), "mask")
     check_shape(start_colors, (len(template.vertices), 3), "start_colors")
-    torch.manual_seed(settings.seed)
     scene = _Scene(target, template, settings, features)
-    parameters = parameterise(template, start_colors, scene.inputs, settings)
-    optimizer = _optimizer(parameters, settings)
-    losses: list[dict[str, float]] = []
-    best = math.inf
-    best_step, best_size = 0, 0
-    kept = parameters.state()
+    with torch.random.fork_rng():  # networks are drawn with the seed; the caller's chance is kept
+        torch.manual_seed(settings.seed)
+        parameters = parameterise(template, start_colors, scene.inputs, settings)
+    run = _Run(parameters, _optimizer(parameters, settings))
+    if checkpoint is not None:
+        run.resume(checkpoint, _run_key(template, settings))
     stop_reason: StopReason = "steps"
-    for step in range(settings.steps):
-        step_px = _size_at(step, settings)
-        optimizer.zero_grad(set_to_none=True)
+    while len(run.losses) < settings.steps:
+        step = len(run.losses)
+        size_px = _size_at(step, settings)
+        run.optimizer.zero_grad(set_to_none=True)
         vertices, colors = parameters.mesh()
-        terms = scene.losses(vertices, colors, step_px)
+        terms = scene.losses(vertices, colors, size_px)
         total = torch.stack(list(terms.values())).sum()
         record = {name: float(value.detach()) for name, value in terms.items()}
         record["total"] = float(total.detach())
-        if not math.isfinite(record["total"]) or record["total"] > 1e3 * max(1.0, best):
+        if not math.isfinite(record["total"]) or record["total"] > DIVERGED * max(1.0, run.best):
             stop_reason = "diverged"
             break
-        losses.append(record)
-        if step_px != best_size or record["total"] < best * 0.9995:
-            best, best_step, best_size = record["total"], step, step_px
-            kept = parameters.state()
-        if step - best_step >= settings.patience and step_px == size:
+        run.note(record, size_px)
+        if step - run.best_step >= settings.patience and size_px == size:
             stop_reason = "converged"
             break
         total.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
+        run.optimizer.step()
+        if checkpoint is not None and len(run.losses) % settings.checkpoint_every == 0:
+            run.save(checkpoint, _run_key(template, settings))
         if progress is not None:
             progress(step, record, vertices.detach()[0].numpy())
-    parameters.restore(kept)
+    parameters.restore(run.kept)
     with torch.no_grad():
         vertices, colors = parameters.mesh()
-        picture = scene.picture(vertices, colors, size)
-        photo, mask = scene.photo[size], scene.mask[size]
-        psnr = image.masked_psnr_db(picture.color, photo, mask)
-        ssim = image.mean_masked_ssim(
-            picture.color * mask.unsqueeze(-1), photo * mask.unsqueeze(-1), mask
-        )
+        color = scene.picture(vertices, colors, size).color
+        photo, seen = scene.photo[size], scene.mask[size]
+        psnr = image.masked_psnr_db(color, photo, seen)
+        in_mask = seen.unsqueeze(-1)
+        ssim = image.mean_masked_ssim(color * in_mask, photo * in_mask, seen)
     return FitResult(
         vertices=vertices[0].double().numpy(),
         colors=colors[0].double().numpy(),
-        rendered=picture.color[0].numpy(),
+        rendered=color[0].numpy(),
         psnr_db=float(psnr),
         ssim=float(ssim),
-        losses=losses,
+        losses=run.losses,
         stop_reason=stop_reason,
     )
+
+
+class _Run:
+    """Where an optimisation stands: it can be written to a file and taken up again."""
+
+    def __init__(self, parameters: MeshParameterisation, optimizer: torch.optim.Optimizer) -> None:
+        self.parameters, self.optimizer = parameters, optimizer
+        self.losses: list[dict[str, float]] = []
+        self.best, self.best_step, self.best_size_px = math.inf, 0, 0
+        self.kept = parameters.state()
+
+    def note(self, record: dict[str, float], size_px: int) -> None:
+        """Keep the losses of a step, and its mesh when it is the best at this size."""
+        self.losses.append(record)
+        if size_px != self.best_size_px or record["total"] < self.best * IMPROVED:
+            self.best, self.best_step = record["total"], len(self.losses) - 1
+            self.best_size_px = size_px
+            self.kept = self.parameters.state()
+
+    def save(self, path: Path, key: str) -> None:
+        """Write everything, whole or not at all."""
+        state = {
+            "key": key,
+            "parameters": self.parameters.state(),
+            "kept": self.kept,
+            "optimizer": self.optimizer.state_dict(),
+            "losses": self.losses,
+            "best": (self.best, self.best_step, self.best_size_px),
+        }
+        with atomic_path(path) as unfinished:
+            torch.save(state, unfinished)
+
+    def resume(self, path: Path, key: str) -> None:
+        """Take up what `save` wrote, if the file is there.
+
+        Raises:
+            UnreadableInput: it is damaged.
+            UsageError: it belongs to another photo, template or setting.
+        """
+        if not path.exists():
+            return
+        try:
+            state = torch.load(path, weights_only=True)
+            found = state["key"]
+        except (OSError, RuntimeError, UnpicklingError, EOFError, KeyError, TypeError) as problem:
+            raise UnreadableInput(
+                f"{path} is not a checkpoint of face3d meshnet ({problem})", hint="delete it"
+            ) from problem
+        if found != key:
+            raise UsageError(
+                f"{path} belongs to another photo or other settings",
+                hint="name another --checkpoint, or delete it",
+            )
+        self.parameters.restore(state["parameters"])
+        self.kept = state["kept"]
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.losses = state["losses"]
+        self.best, self.best_step, self.best_size_px = state["best"]
+
+
+def _run_key(template: Mesh, settings: MeshNetSettings) -> str:
+    """The same for runs that may continue one another; only the number of steps may differ."""
+    content = hashlib.sha256(template.vertices.tobytes() + template.triangles.tobytes())
+    content.update(repr(replace(settings, steps=0, checkpoint_every=1)).encode())
+    return content.hexdigest()
 
 
 def _size_at(step: int, settings: MeshNetSettings) -> int:

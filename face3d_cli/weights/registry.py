@@ -260,7 +260,11 @@ _MODELS = (
 )
 
 # What each reconstruction method reads; `doctor` and `licenses` follow it.
-MODELS_OF_METHOD: dict[str, tuple[str, ...]] = {"surrey": ("dlib", "surrey")}
+MODELS_OF_METHOD: dict[str, tuple[str, ...]] = {
+    "surrey": ("dlib", "surrey"),
+    "meshnet-surrey": ("dlib", "surrey", "unet-face"),
+    "meshnet-hemisphere": ("dlib", "unet-face"),
+}
 
 
 def model_names() -> list[str]:
