@@ -16,8 +16,9 @@ import typer
 from face3d_cli.cli.landmarks import landmarks
 from face3d_cli.cli.options import parse_box, parse_faces
 from face3d_cli.cli.reconstruct import reconstruct, reconstruct_settings
+from face3d_cli.cli.segment import segment, segmentation_settings
 from face3d_cli.errors import UsageError
-from face3d_cli.pipeline.tasks import LandmarksTask, ReconstructTask, Task
+from face3d_cli.pipeline.tasks import LandmarksTask, ReconstructTask, SegmentTask, Task
 from face3d_cli.settings import DetectionSettings, ReconstructSettings
 
 Options = dict[str, Any]
@@ -80,6 +81,18 @@ def _landmarks(options: Options) -> Task:
     )
 
 
+def _segment(options: Options) -> Task:
+    faces = options.pop("faces")
+    return SegmentTask(
+        settings=segmentation_settings(options.pop("size")),
+        class_set=options.pop("classes"),
+        faces=parse_faces(faces) if faces else None,
+        weights=options.pop("weights"),
+        overlays=options.pop("overlay"),
+        probabilities=options.pop("probabilities"),
+    )
+
+
 def _taken(function: Callable[..., Any], options: Options) -> Options:
     """Take out the options that a function asks for."""
     return {name: options.pop(name) for name in inspect.signature(function).parameters}
@@ -88,4 +101,5 @@ def _taken(function: Callable[..., Any], options: Options) -> Options:
 TASKS: Mapping[str, tuple[Callable[..., None], Callable[[Options], Task]]] = {
     "reconstruct": (reconstruct, _reconstruct),
     "landmarks": (landmarks, _landmarks),
+    "segment": (segment, _segment),
 }

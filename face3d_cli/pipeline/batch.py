@@ -131,7 +131,7 @@ def run_batch(
         def jobs() -> Iterator[Job]:
             for photo, status in plan(found.photos, manifest.entries, out, task, choice):
                 if status is None:
-                    yield Job(photo.path, photo.name, out / photo.name, out)
+                    yield Job(photo.path, photo.name, out)
                 else:
                     report.skipped[status] += 1
                     on_skip(photo)

@@ -18,12 +18,37 @@ from face3d_cli.errors import Face3dError, MissingExtra, ModelError, OutputError
 from face3d_cli.io.atomic import written_files
 from face3d_cli.pipeline.manifest import OutputFile, PhotoState, state_json
 from face3d_cli.pipeline.result import failure_json
-from face3d_cli.settings import FacesChoice, ReconstructSettings, Unit
+from face3d_cli.settings import (
+    ClassSet,
+    FacesChoice,
+    ReconstructSettings,
+    SegmentationSettings,
+    Unit,
+)
 
 MeshFormat = Literal["obj", "ply", "glb", "stl"]
-LANDMARK_SUFFIXES = (".json", ".pts", ".png")
+LANDMARK_SUFFIXES = ("json", "pts", "png")
 # These say that no photo can be written any more.
 _DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE})
+
+
+@dataclass(frozen=True)
+class Job:
+    """One photo to do.
+
+    Attributes:
+        photo: where it is.
+        name: its path inside the folder of photos, which its results keep.
+        folder: of all results.
+    """
+
+    photo: str
+    name: str
+    folder: Path
+
+    def result(self, suffix: str, folder: Path | None = None) -> Path:
+        """The file of a result: `a/x.jpg` and "glb" give FOLDER/a/x.jpg.glb."""
+        return (folder or self.folder) / f"{self.name}.{suffix}"
 
 
 class Task(Protocol):
@@ -38,8 +63,8 @@ class Task(Protocol):
             ModelError: a model is missing or damaged.
         """
 
-    def run(self, photo: str, base: Path) -> dict[str, Any]:
-        """Do one photo, write files whose names begin with `base`, and return its report.
+    def run(self, job: Job) -> dict[str, Any]:
+        """Do one photo, write its results where the job says, and return its report.
 
         Raises:
             Face3dError: it cannot be done.
@@ -69,12 +94,12 @@ class ReconstructTask:
             import face3d_cli.stages.morphable
             import face3d_cli.stages.texture  # noqa: F401
 
-    def run(self, photo: str, base: Path) -> dict[str, Any]:
+    def run(self, job: Job) -> dict[str, Any]:
         """Write a mesh for each face."""
         from face3d_cli.pipeline.single import reconstruct
 
-        result = reconstruct(photo, self.settings, faces=self.faces, box=self.box)
-        path = base.with_name(f"{base.name}.{self.file_format}")
+        result = reconstruct(job.photo, self.settings, faces=self.faces, box=self.box)
+        path = job.result(self.file_format)
         saved = result.save(path, unit=self.unit, for_blender=self.for_blender)
         return result.to_json(saved)
 
@@ -94,24 +119,53 @@ class LandmarksTask:
         import face3d_cli.stages.detection
         import face3d_cli.stages.landmarks  # noqa: F401
 
-    def run(self, photo: str, base: Path) -> dict[str, Any]:
+    def run(self, job: Job) -> dict[str, Any]:
         """Write the report, the points and a picture."""
         from face3d_cli.pipeline.locate import locate
 
-        found = locate(photo, self.settings, faces=self.faces, box=self.box)
+        found = locate(job.photo, self.settings, faces=self.faces, box=self.box)
         for suffix in self.suffixes:
-            found.save(base.with_name(base.name + suffix))
+            found.save(job.result(suffix))
         return found.to_json()
 
 
 @dataclass(frozen=True)
-class Job:
-    """One photo to do: where it is, and how its results begin."""
+class SegmentTask:
+    """`face3d segment` for one photo after the other; pictures go to folders of their own."""
 
-    photo: str
-    name: str
-    base: Path
-    folder: Path  # of all results
+    name: ClassVar[str] = "segment"
+    settings: SegmentationSettings = field(default_factory=SegmentationSettings)
+    class_set: ClassSet = "all"
+    faces: FacesChoice | int | None = None
+    weights: Path | None = None
+    overlays: Path | None = None
+    probabilities: Path | None = None
+
+    def warm_up(self) -> None:
+        """Load the libraries and find the weights."""
+        import face3d_cli.stages.segmentation  # noqa: F401
+        from face3d_cli.weights.store import find_model
+
+        if self.weights is None:
+            find_model("unet-face")
+
+    def run(self, job: Job) -> dict[str, Any]:
+        """Write the labels, and what else is wanted."""
+        from face3d_cli.pipeline.segment import segment_file
+
+        files = {"labels": job.result("png")}
+        if self.overlays is not None:
+            files["overlay"] = job.result("overlay.png", self.overlays)
+        if self.probabilities is not None:
+            files["probabilities"] = job.result("npz", self.probabilities)
+        return segment_file(
+            job.photo,
+            files,
+            self.settings,
+            class_set=self.class_set,
+            faces=self.faces,
+            weights=self.weights,
+        )
 
 
 @dataclass(frozen=True)
@@ -132,7 +186,7 @@ def perform(task: Task, job: Job) -> Outcome:
     with written_files() as files:
         stop = None
         try:
-            record = task.run(job.photo, job.base)
+            record = task.run(job)
             outputs = [asdict(OutputFile.of(file, job.folder)) for file in files]
             json.dumps(record, allow_nan=False)
         except Face3dError as problem:
