@@ -60,6 +60,12 @@ def reconstruct(
     texture_size: Annotated[
         int, typer.Option(min=256, max=4096, help="Side of the texture in pixels.")
     ] = TextureSettings.size_px,
+    mask: Annotated[
+        bool,
+        typer.Option(
+            "--mask/--no-mask", help="Leave hair, glasses and background out of the texture."
+        ),
+    ] = TextureSettings.mask,
     unit: Annotated[
         Unit | None, typer.Option(help="Unit of the files; metres, and millimetres in STL.")
     ] = None,
@@ -94,6 +100,7 @@ def reconstruct(
         shape_components=shape_components,
         expressions=expressions,
         texture_size=texture_size,
+        mask=mask,
     )
     targets = targets_of(photos, out, file_format)
     sheets = targets_of(photos, render, "png") if render else {}
@@ -127,6 +134,7 @@ def reconstruct_settings(
     shape_components: int | None,
     expressions: bool,
     texture_size: int,
+    mask: bool = TextureSettings.mask,
 ) -> ReconstructSettings:
     """What the options say, for one photo or a batch of them."""
     return ReconstructSettings(
@@ -138,7 +146,7 @@ def reconstruct_settings(
             num_shape_coefficients=shape_components,
             use_expressions=expressions,
         ),
-        texture=TextureSettings(size_px=texture_size),
+        texture=TextureSettings(size_px=texture_size, mask=mask),
     )
 
 

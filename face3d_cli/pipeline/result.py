@@ -57,6 +57,8 @@ class FaceReconstruction:
         fit_error_px: mean distance of the projected landmarks to the given ones.
         coefficients: of the morphable model, as the report shows them.
         visible_share: share of the texture that the photo shows, 0 to 1; None without a texture.
+        occlusion: what the face's outline shows in the photo, as shares: `visible_skin`, `hair`,
+            `glasses`, ...; None without segmentation.
     """
 
     box: FaceBox
@@ -68,6 +70,7 @@ class FaceReconstruction:
     fit_error_px: float
     coefficients: dict[str, Any]
     visible_share: float | None
+    occlusion: dict[str, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -195,6 +198,7 @@ def _face_json(index: int, face: FaceReconstruction, saved: SavedMesh | None) ->
         "scale_is_a_guess": True,
         "fit_error_px": round(face.fit_error_px, 4),
         "visible_share": face.visible_share,
+        "occlusion": face.occlusion,
         "coefficients": face.coefficients,
     }
 

@@ -15,11 +15,12 @@ from face3d_cli.core.mesh import METRES_PER_UNIT, Mesh
 from face3d_cli.errors import MissingExtra, UsageError
 from face3d_cli.pipeline.locate import locate_faces, read_input
 from face3d_cli.pipeline.result import FaceReconstruction, Reconstruction, StageTimings
-from face3d_cli.settings import FacesChoice, ReconstructSettings
+from face3d_cli.settings import FacesChoice, ReconstructSettings, TextureSettings
 from face3d_cli.weights.store import find_model
 
 if TYPE_CHECKING:
     from face3d_cli.stages.morphable import MorphableFit
+    from face3d_cli.stages.texture import BakedTexture
 
 
 def reconstruct(
@@ -87,15 +88,9 @@ def _reconstruct_face(
         ) from problem
     with timings.measure("fit"):
         fit = fit_surrey(landmarks_px, image.shape[:2], settings.morphable)
-    baked = None
+    baked, shares = None, None
     if settings.texture is not None:
-        from face3d_cli.stages.texture import bake_texture
-
-        # The texture is of the face as it is in the photo, even when a neutral one is written.
-        with timings.measure("texture"):
-            baked = bake_texture(
-                image, fit.posed_vertices_mm, fit.triangles, fit.uv, fit.camera, settings.texture
-            )
+        baked, shares = _bake(image, fit, settings.texture, timings)
     return FaceReconstruction(
         box=box,
         landmarks_px=landmarks_px,
@@ -125,7 +120,31 @@ def _reconstruct_face(
             },
         },
         visible_share=baked.visible_share if baked else None,
+        occlusion=shares,
     )
+
+
+def _bake(
+    image: RgbImage, fit: MorphableFit, settings: TextureSettings, timings: StageTimings
+) -> tuple[BakedTexture, dict[str, float] | None]:
+    """The texture of the face as it is in the photo, even when a neutral one is written."""
+    from face3d_cli.stages.texture import bake_texture
+
+    camera, usable, shares = fit.camera, None, None
+    if settings.mask:
+        from face3d_cli.stages.occlusion import find_occlusion
+
+        with timings.measure("segment"):
+            found = find_occlusion(image, camera.project(fit.posed_vertices_mm), settings)
+        usable, shares = found.usable, found.shares
+        height, width = usable.shape
+        image = image[found.top : found.top + height, found.left : found.left + width]
+        camera = replace(camera, shift_px=camera.shift_px - (found.left, found.top))
+    with timings.measure("texture"):
+        baked = bake_texture(
+            image, fit.posed_vertices_mm, fit.triangles, fit.uv, camera, settings, usable
+        )
+    return baked, shares
 
 
 def _as_posed(points: np.ndarray, fit: MorphableFit, settings: ReconstructSettings) -> np.ndarray:
