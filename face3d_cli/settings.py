@@ -214,8 +214,8 @@ class MeshNetSettings:
     steps: int = 300
     optimizer: OptimizerName = "adam"
     learning_rate: float = 2e-3
-    color_learning_rate: float = 2e-2
-    smoothing: float = 40.0
+    color_learning_rate: float = 3e-2
+    smoothing: float = 30.0
     crop_margin: float = 1.25
     patience: int = 60
     checkpoint_every: int = 25  # steps

@@ -81,7 +81,7 @@ def optimise_photo(
     Raises:
         UnreadableInput, NoFaceFound, ModelError: as in `reconstruct`.
     """
-    from face3d_cli.stages.mesh_start import look_at
+    from face3d_cli.stages.mesh_start import face_outline, look_at, square_around
     from face3d_cli.stages.meshnet import optimise_mesh
     from face3d_cli.stages.segmentation import segment_photo
 
@@ -94,8 +94,11 @@ def optimise_photo(
         labels = segment_photo(image, faces=[face_box]).labels
     with timings.measure("start"):
         fit = _fit(image, points, settings, base)
-        square = _square(points, fit, settings)
-        target = look_at(image, labels, points, square, settings.size_px)
+        outline = face_outline(points)
+        if fit is not None:
+            outline = np.concatenate([points, fit.camera.project(fit.posed_vertices_mm)])
+        square = square_around(outline, settings.crop_margin)
+        target = look_at(image, labels, outline, square, settings.size_px)
         start = _start(image, points, target, square, fit, settings, base)
     perception, features = None, None
     if settings.weights.perceptual:
@@ -127,15 +130,6 @@ def _fit(
     from face3d_cli.stages.morphable import fit_surrey
 
     return fit_surrey(points, image.shape[:2], base.morphable)
-
-
-def _square(points: Points2, fit: MorphableFit | None, settings: MeshNetSettings) -> Square:
-    from face3d_cli.stages.mesh_start import face_outline, square_around
-
-    outline = face_outline(points)
-    if fit is not None:
-        outline = np.concatenate([points, fit.camera.project(fit.posed_vertices_mm)])
-    return square_around(outline, settings.crop_margin)
 
 
 def _start(

@@ -88,7 +88,7 @@ class FreeVertices:
 
     def groups(self, settings: MeshNetSettings) -> list[dict[str, Any]]:
         """Moves and colours, each with its learning rate."""
-        scale = 1.0 + settings.smoothing  # a diffused step is about that much shorter
+        scale = (1.0 + settings.smoothing) ** 0.5  # diffusion shortens most steps
         return [
             {"params": [self.moves], "lr": settings.learning_rate * scale},
             {"params": [self.logits], "lr": settings.color_learning_rate},

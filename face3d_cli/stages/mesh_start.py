@@ -23,6 +23,7 @@ from face3d_cli.stages.meshnet import MeshTarget
 
 OUTER_EYE_CORNERS_MM = 90.0  # of the mean adult face: the only scale a photo without model has
 FOREHEAD = 0.35  # of the landmarks' height, above the brows
+REACH = 0.03  # of the square: how far the face may reach beyond its outline
 DOME_DEPTH = 0.8  # of the dome's half-width
 
 
@@ -68,29 +69,30 @@ def face_outline(landmarks_px: Points2) -> Points2:
 
 
 def look_at(
-    image: RgbImage, labels: LabelImage, landmarks_px: Points2, square: Square, size_px: int
+    image: RgbImage, labels: LabelImage, outline_px: Points2, square: Square, size_px: int
 ) -> MeshTarget:
     """Cut out the photo, the face's mask and the segmentation, all `size_px` a side.
 
-    The mask holds skin, brows, eyes, nose and mouth that touch the landmarks' outline, so that
-    another face in the square does not count; beyond the photo's border it is 0.
+    The mask holds skin, brows, eyes, nose and mouth in and a little around the convex hull of
+    `outline_px`, (N, 2) image points of the face: neither another face in the square nor an ear
+    counts. Beyond the photo's border it is 0.
     """
     mask = visible_skin_mask(labels) | (labels == INDEX["inner_mouth"])
-    mask = _touching(mask, face_outline(landmarks_px))
+    mask &= _around(outline_px, mask.shape, REACH * square.side)
     photo = _cut(image, square, size_px).astype(np.float32) / 255.0
     share = _cut((mask * np.float32(1)), square, size_px)
     colors = _cut(CLASS_COLORS[labels], square, size_px).astype(np.float32) / 255.0
     return MeshTarget(photo, share, colors)
 
 
-def _touching(mask: Mask, outline: Points2) -> Mask:
-    """The connected parts of a mask that overlap the outline's convex hull."""
-    hull = np.zeros(mask.shape, np.uint8)
-    corners = outline[ConvexHull(outline).vertices]
-    cv2.fillConvexPoly(hull, np.round(corners).astype(np.int32), 1)
-    _, parts = cv2.connectedComponents(mask.astype(np.uint8), connectivity=4)
-    inside = np.unique(parts[(hull > 0) & mask])
-    return np.isin(parts, inside) & mask
+def _around(points: Points2, shape: tuple[int, ...], reach_px: float) -> Mask:
+    """The convex hull of the points, widened."""
+    hull = np.zeros(shape, np.uint8)
+    corners = np.round(points[ConvexHull(points).vertices]).astype(np.int32)
+    cv2.fillConvexPoly(hull, corners, 1)
+    cv2.polylines(hull, [corners], True, 1, thickness=max(1, round(2 * reach_px)))
+    found: Mask = hull > 0
+    return found
 
 
 def _cut(picture: FloatArray | RgbImage, square: Square, size_px: int) -> FloatArray:
