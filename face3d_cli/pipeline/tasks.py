@@ -27,7 +27,7 @@ from face3d_cli.settings import (
 )
 
 MeshFormat = Literal["obj", "ply", "glb", "stl"]
-LANDMARK_SUFFIXES = ("json", "pts", "png")
+LANDMARK_SUFFIXES = ("pts", "landmarks.png")  # the report stands in the manifest
 # These say that no photo can be written any more.
 _DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE})
 
@@ -120,7 +120,7 @@ class LandmarksTask:
         import face3d_cli.stages.landmarks  # noqa: F401
 
     def run(self, job: Job) -> dict[str, Any]:
-        """Write the report, the points and a picture."""
+        """Write the points and a picture."""
         from face3d_cli.pipeline.locate import locate
 
         found = locate(job.photo, self.settings, faces=self.faces, box=self.box)
@@ -153,7 +153,7 @@ class SegmentTask:
         """Write the labels, and what else is wanted."""
         from face3d_cli.pipeline.segment import segment_file
 
-        files = {"labels": job.result("png")}
+        files = {"labels": job.result("labels.png")}
         if self.overlays is not None:
             files["overlay"] = job.result("overlay.png", self.overlays)
         if self.probabilities is not None:
