@@ -142,7 +142,10 @@ class Reconstruction:
 
     def licences(self) -> list[dict[str, str]]:
         """The terms that bind this result."""
-        return licence_records(MODELS_OF_METHOD[self.method])
+        models = MODELS_OF_METHOD[self.method]
+        if "unet-face" not in models and any(face.occlusion for face in self.faces):
+            models = (*models, "unet-face")
+        return licence_records(models)
 
     def provenance(self) -> dict[str, Any]:
         """What mesh files say of themselves."""
