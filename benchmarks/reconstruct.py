@@ -98,9 +98,7 @@ def texture(image: np.ndarray, runs: int) -> None:
         bake_texture(image, fit.vertices_mm, fit.triangles, fit.uv, fit.camera)
         middle = time.perf_counter()
         if run < max(runs // 3, 2):
-            eos.render.extract_texture(
-                mesh, rendering, four, compute_view_angle=False, isomap_resolution=1024
-            )
+            eos.render.extract_texture(mesh, rendering, four, 1024)
             theirs.append(1e3 * (time.perf_counter() - middle))
         ours.append(1e3 * (middle - start))
     a, b = statistics.median(ours[2:]), statistics.median(theirs)

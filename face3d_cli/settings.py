@@ -74,7 +74,7 @@ class TextureSettings:
     size_px: int = 1024  # 256 to 4096
     mask: bool = True  # leave hair, glasses and background out, by segmentation
     mask_px: int = 256  # size at which the segmentation sees the face
-    depth_map_px: int = 256  # side of the z-buffer that decides what is hidden
+    depth_map_px: int = 192  # side of the z-buffer that decides what is hidden
     depth_slack: float = 0.015  # of the face's extent: nearer than this is the same surface
     facing_from: float = 0.25  # cosine to the viewer at which a texel begins to count as seen,
     facing_to: float = 0.6  # and from which it counts fully
@@ -180,6 +180,29 @@ class SegmentationTrainingSettings:
     detail_weight: float = 3.0  # cross-entropy of everything but background, skin, hair, clothes
     dice_weight: float = 0.5
     held_out_share: float = 0.0  # of the people of each folder, for choosing settings
+
+
+@dataclass(frozen=True)
+class RefineSettings:
+    """How a fitted mesh is refined by shading (`stages/refine.py`).
+
+    Attributes:
+        size_px: side of the square in which the face is looked at.
+        noise: relative brightness that counts as one standard deviation of what shading misses.
+        pixels_per_fact: neighbouring pixels err together; so many count as one observation.
+        size_mm: standard deviation of a displacement.
+        bend_mm: standard deviation of a vertex's distance from the mean of its neighbours.
+        albedo_smoothing: how slowly the albedo changes over the surface.
+    """
+
+    size_px: int = 192
+    steps: int = 60
+    step_mm: float = 0.02
+    noise: float = 0.06
+    pixels_per_fact: float = 9.0
+    size_mm: float = 0.5
+    bend_mm: float = 0.02
+    albedo_smoothing: float = 20.0
 
 
 @dataclass(frozen=True)

@@ -64,14 +64,14 @@ def rasterize(
     """
     check_shape(points_px, (None, 2), "points_px")
     height, width = size
-    corners = points_px[triangles].astype(np.float64)  # (F, 3, 2)
-    low = np.ceil(corners.min(axis=1) - EDGE_SLACK).astype(np.int64)
-    high = np.floor(corners.max(axis=1) + EDGE_SLACK).astype(np.int64)
+    a, b, c = (points_px[triangles[:, corner]].astype(np.float64) for corner in range(3))
+    low = np.ceil(np.minimum(np.minimum(a, b), c) - EDGE_SLACK).astype(np.int64)
+    high = np.floor(np.maximum(np.maximum(a, b), c) + EDGE_SLACK).astype(np.int64)
     low, high = np.maximum(low, 0), np.minimum(high, (width - 1, height - 1))
-    (ax, ay), (bx, by), (cx, cy) = (corners[:, k].T for k in range(3))
+    (ax, ay), (bx, by), (cx, cy) = a.T, b.T, c.T
     double_area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
     extent = np.where((np.abs(double_area) > 1e-12)[:, None], np.maximum(high - low + 1, 0), 0)
-    counts = extent.prod(axis=1)
+    counts = extent[:, 0] * extent[:, 1]
 
     # One row for each pixel of each box.
     owner = np.repeat(np.arange(len(triangles)), counts)
@@ -89,7 +89,7 @@ def rasterize(
     weights = np.stack([wa[inside], wb[inside], wc[inside]], axis=1)
 
     if towards_viewer is not None:
-        depth = (weights * towards_viewer[triangles[owner]]).sum(axis=1)
+        depth = np.einsum("nk,nk->n", weights, towards_viewer[triangles[owner]])
         order = np.argsort(depth, kind="stable")  # the nearest is written last and stays
         owner, pixel, weights = owner[order], pixel[order], weights[order]
     triangle_id = np.full(height * width, -1, np.int32)

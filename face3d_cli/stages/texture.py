@@ -74,7 +74,7 @@ def bake_texture(
     points_photo = camera.project(vertices) @ photo_from_image[:, :2].T + photo_from_image[:, 2]
 
     seen = _visibility(vertices, triangles, camera, fill_atlas, settings)
-    seen *= _inside(points_photo, photo.shape[:2], fill_atlas)
+    seen *= _inside(fill_atlas.bake(points_photo), photo.shape[:2])
     if usable is not None:
         where = fill_atlas.bake(camera.project(vertices))
         seen *= cv2.remap(np.asarray(usable, np.float32), where, None, cv2.INTER_LINEAR)
@@ -157,11 +157,11 @@ def _visibility(
     return seen
 
 
-def _inside(points_px: Points2, size: tuple[int, int], atlas: UvAtlas) -> FloatArray:
-    """1 where the texel falls into the photo."""
-    baked = atlas.bake(points_px)
-    inside = (baked >= -0.5) & (baked <= np.array(size[::-1]) - 0.5)
-    return np.asarray(inside.all(axis=2), np.float32)
+def _inside(where_px: FloatArray, size: tuple[int, int]) -> FloatArray:
+    """1 where a position falls into the photo."""
+    x, y = where_px[..., 0], where_px[..., 1]
+    inside = (x >= -0.5) & (y >= -0.5) & (x <= size[1] - 0.5) & (y <= size[0] - 0.5)
+    return inside.astype(np.float32)
 
 
 def _feathered(seen: FloatArray) -> FloatArray:
