@@ -21,6 +21,7 @@ from face3d_cli.cli.landmarks import landmarks
 from face3d_cli.cli.licenses import licenses
 from face3d_cli.cli.meshnet import meshnet
 from face3d_cli.cli.reconstruct import reconstruct
+from face3d_cli.cli.report import report
 from face3d_cli.cli.segment import segment
 from face3d_cli.cli.train import train_app
 from face3d_cli.errors import Face3dError
@@ -86,6 +87,7 @@ app.command()(fit)
 app.command()(segment)
 app.command()(meshnet)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(batch)
+app.command()(report)
 app.add_typer(evaluate_app, name="evaluate")
 app.add_typer(train_app, name="train")
 app.add_typer(models.app, name="models")
