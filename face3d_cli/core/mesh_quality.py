@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.sparse import csr_array
 from scipy.spatial import cKDTree
 
 from face3d_cli.arrays import FloatArray, Mask, Points3, Triangles
@@ -56,3 +57,39 @@ def _edge_passes(edges_of: FloatArray, through: FloatArray) -> Mask:
             t = np.einsum("nk,nk->n", ac, across) / area
             passes |= (u > 0) & (v > 0) & (u + v < 1) & (t > 0) & (t < 1)
     return passes
+
+
+def unfold(vertices: Points3, before: Points3, triangles: Triangles, rounds: int = 40) -> Points3:
+    """Undo flips and crossings of a deformation by smoothing its displacements around them.
+
+    In every round the displacements of the vertices around bad triangles become the mean of their
+    neighbours', a little shortened; where the displacement is even, nothing can be flipped. The
+    rest of the mesh stays as it is.
+
+    Args:
+        vertices: (V, 3) deformed.
+        before: (V, 3) sound.
+        triangles: (F, 3).
+        rounds: most rounds; a mesh that crossed itself before may keep its bad triangles.
+    """
+    moved = vertices - before
+    pairs = np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]])
+    ends = np.unique(np.sort(pairs, axis=1), axis=0)
+    rows, columns = np.concatenate([ends, ends[:, ::-1]]).T
+    adjacency = csr_array((np.ones(len(rows)), (rows, columns)), shape=(len(vertices),) * 2)
+    degrees = np.maximum(adjacency.sum(axis=1), 1.0)[:, None]
+    hopeless = crossing_triangles(before, triangles)
+    around = np.zeros(len(vertices))
+    for _ in range(rounds):
+        now = before + moved
+        bad = flipped_triangles(now, before, triangles)
+        bad |= crossing_triangles(now, triangles) & ~hopeless
+        if not bad.any():
+            break
+        seeds = np.zeros(len(vertices))
+        seeds[triangles[bad].ravel()] = 1.0
+        around += seeds + adjacency @ (seeds + adjacency @ seeds)  # and two rings further
+        smoothed = 0.95 * (adjacency @ moved) / degrees
+        moved = np.where(around[:, None] > 0, smoothed, moved)
+    unfolded: Points3 = before + moved
+    return unfolded

@@ -79,9 +79,9 @@ def look_at(
     """
     mask = visible_skin_mask(labels) | (labels == INDEX["inner_mouth"])
     mask &= _around(outline_px, mask.shape, REACH * square.side)
-    photo = _cut(image, square, size_px).astype(np.float32) / 255.0
-    share = _cut((mask * np.float32(1)), square, size_px)
-    colors = _cut(CLASS_COLORS[labels], square, size_px).astype(np.float32) / 255.0
+    photo = cut_square(image, square, size_px).astype(np.float32) / 255.0
+    share = cut_square((mask * np.float32(1)), square, size_px)
+    colors = cut_square(CLASS_COLORS[labels], square, size_px).astype(np.float32) / 255.0
     return MeshTarget(photo, share, colors)
 
 
@@ -95,7 +95,7 @@ def _around(points: Points2, shape: tuple[int, ...], reach_px: float) -> Mask:
     return found
 
 
-def _cut(picture: FloatArray | RgbImage, square: Square, size_px: int) -> FloatArray:
+def cut_square(picture: FloatArray | RgbImage, square: Square, size_px: int) -> FloatArray:
     """The square at `size_px`, averaged by area; black beyond the picture."""
     height, width = picture.shape[:2]
     left, top = max(square.left, 0), max(square.top, 0)

@@ -17,6 +17,7 @@ from torch.nn.functional import interpolate as resize
 
 from face3d_cli.arrays import FloatArray, Points3, check_shape
 from face3d_cli.core.mesh import Mesh
+from face3d_cli.core.mesh_quality import unfold
 from face3d_cli.diff.backends import rasterizer_named
 from face3d_cli.diff.cameras import ScaledOrthographicCamera
 from face3d_cli.diff.edges import edge_topology
@@ -55,7 +56,7 @@ class FitResult:
     """An optimised mesh and how it came about.
 
     Attributes:
-        vertices: (V, 3) in the frame of the template; of the best step.
+        vertices: (V, 3) in the frame of the template; of the best step, without folds.
         colors: (V, 3) in [0, 1].
         rendered: (S, S, 3) its picture, over black.
         psnr_db: inside the mask.
@@ -136,13 +137,15 @@ def optimise_mesh(
     parameters.restore(run.kept)
     with torch.no_grad():
         vertices, colors = parameters.mesh()
+        sound = unfold(vertices[0].double().numpy(), template.vertices, template.triangles)
+        vertices = torch.from_numpy(sound).float()[None]
         color = scene.picture(vertices, colors, size).color
         photo, seen = scene.photo[size], scene.mask[size]
         psnr = image.masked_psnr_db(color, photo, seen)
         in_mask = seen.unsqueeze(-1)
         ssim = image.mean_masked_ssim(color * in_mask, photo * in_mask, seen)
     return FitResult(
-        vertices=vertices[0].double().numpy(),
+        vertices=sound,
         colors=colors[0].double().numpy(),
         rendered=color[0].numpy(),
         psnr_db=float(psnr),

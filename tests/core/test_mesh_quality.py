@@ -1,6 +1,6 @@
 import numpy as np
 
-from face3d_cli.core.mesh_quality import crossing_triangles, flipped_triangles
+from face3d_cli.core.mesh_quality import crossing_triangles, flipped_triangles, unfold
 from face3d_cli.core.primitives import hemisphere, icosphere
 
 
@@ -41,3 +41,19 @@ def test_a_vertex_pushed_over_its_neighbour_flips() -> None:
     flipped = flipped_triangles(vertices, mesh.vertices, mesh.triangles)
     assert 1 <= flipped.sum() <= 16
     assert not flipped[(mesh.triangles != 0).all(axis=1)].any()
+
+
+def test_unfolding_repairs_folds_and_leaves_the_rest() -> None:
+    mesh = hemisphere(16, 32)
+    generator = np.random.default_rng(0)
+    vertices = mesh.vertices * 1.1
+    folded = generator.choice(200, 12, replace=False)  # near the pole
+    vertices[folded] += generator.normal(size=(12, 3)) * 0.3
+    bad = flipped_triangles(vertices, mesh.vertices, mesh.triangles)
+    assert bad.any()
+    repaired = unfold(vertices, mesh.vertices, mesh.triangles)
+    assert not flipped_triangles(repaired, mesh.vertices, mesh.triangles).any()
+    assert not crossing_triangles(repaired, mesh.triangles).any()
+    np.testing.assert_array_equal(repaired[-64:], vertices[-64:])
+    sound = mesh.vertices * (1.2, 0.9, 1.0)
+    np.testing.assert_allclose(unfold(sound, mesh.vertices, mesh.triangles), sound)
