@@ -15,7 +15,7 @@ from face3d_cli.core.camera import ScaledOrthographicCamera
 from face3d_cli.core.landmarks68 import EYE_CORNERS, NUM_LANDMARKS, bounding_box
 from face3d_cli.errors import ModelError, StageError, UsageError
 from face3d_cli.settings import MorphableSettings
-from face3d_cli.weights.store import find_model
+from face3d_cli.weights.store import verify
 
 MIN_FACE_PX = 8.0  # landmarks closer together than this hold no shape
 
@@ -162,15 +162,15 @@ def fit_surrey(
 
 @lru_cache(maxsize=1)
 def load_surrey() -> SurreyModel:
-    """Read the model from the store, once.
+    """Read the model from the store, once; its files are hashed, for eos takes any numbers.
 
     Raises:
-        ModelError: missing, or eos cannot read it.
+        ModelError: missing, damaged, or eos cannot read it.
     """
-    files = find_model("surrey")
+    folder = verify("surrey")
 
     def text(name: str) -> str:
-        return str(files[name])
+        return str(folder / name)
 
     try:
         shape = eos.morphablemodel.load_model(text("sfm_shape_3448.bin"))
@@ -186,7 +186,7 @@ def load_surrey() -> SurreyModel:
         uv = np.asarray(mean.texcoords, np.float64)
         mapper = eos.core.LandmarkMapper(text("ibug_to_sfm.txt"))
         pca = shape.get_shape_model()
-        outline = json.loads(files["sfm_model_contours.json"].read_text())["model_contour"]
+        outline = json.loads((folder / "sfm_model_contours.json").read_text())["model_contour"]
         return SurreyModel(
             morphable_model=morphable,
             landmark_mapper=mapper,
@@ -213,7 +213,7 @@ def load_surrey() -> SurreyModel:
         )
     except (RuntimeError, ValueError, KeyError) as problem:
         raise ModelError(
-            f"eos cannot read the Surrey model in {files['sfm_shape_3448.bin'].parent}: {problem}",
+            f"eos cannot read the Surrey model in {folder}: {problem}",
             hint="face3d models verify surrey",
         ) from problem
 
