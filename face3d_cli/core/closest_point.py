@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 import numpy as np
 import numpy.typing as npt
 from scipy.spatial import cKDTree
@@ -10,6 +12,8 @@ from face3d_cli.arrays import FloatArray, Points3, Triangles, check_shape
 from face3d_cli.errors import ShapeError
 
 Indices = npt.NDArray[np.int64]
+
+NUM_CLASSES = 4
 
 
 class Surface:
@@ -29,6 +33,12 @@ class Surface:
         centres = corners.mean(axis=1)
         self._reach = np.linalg.norm(corners - centres[:, None], axis=2).max(axis=1)  # (F,)
         self._tree = cKDTree(centres)
+        # Triangles of like reach share a tree: small ones need only be looked for nearby.
+        self._classes = [
+            (members, cKDTree(centres[members]), self._reach[members].max())
+            for members in np.array_split(self._reach.argsort(), NUM_CLASSES)
+            if len(members)
+        ]
         self._corner = corners[:, 0]
         self._sides = corners[:, 1:] - corners[:, :1]  # (F, 2, 3) from the first corner
         self._gram = self._sides @ self._sides.transpose(0, 2, 1)  # (F, 2, 2)
@@ -46,13 +56,12 @@ class Surface:
         away, first = self._tree.query(points)
         squared, _ = self._squared_distances(points, first)
         bound = np.sqrt(squared.clip(0)) * (1 + 1e-9) + 1e-9 * (away + self._reach[first])
-        balls = self._tree.query_ball_point(points, bound + self._reach.max(), return_sorted=False)
-        rows = np.repeat(np.arange(len(points)), [len(ball) for ball in balls])
-        candidates = np.concatenate([np.asarray(ball, np.int64) for ball in balls])
+        rows, candidates = self._within(points, bound)
         offsets = points[rows] - self._tree.data[candidates]
         reachable = bound[rows] + self._reach[candidates]
         near = (offsets**2).sum(axis=1) <= reachable**2
-        rows, candidates = rows[near], candidates[near]
+        order = np.flatnonzero(near)[rows[near].argsort(kind="stable")]
+        rows, candidates = rows[order], candidates[order]
         squared, shares = self._squared_distances(points[rows], candidates)
         starts = np.searchsorted(rows, np.arange(len(points)))
         least = np.minimum.reduceat(squared, starts)
@@ -63,6 +72,17 @@ class Surface:
             "nk,nkc->nc", shares[best], self._sides[winners]
         )
         return nearest, np.linalg.norm(points - nearest, axis=1)
+
+    def _within(self, points: Points3, bound: FloatArray) -> tuple[Indices, Indices]:
+        """Pairs of a point and a triangle that may lie within the point's bound."""
+        rows, candidates = [], []
+        for members, tree, reach in self._classes:
+            balls = tree.query_ball_point(points, bound + reach, return_sorted=False)
+            lengths = np.fromiter(map(len, balls), np.int64, len(balls))
+            inside = np.fromiter(chain.from_iterable(balls), np.int64, int(lengths.sum()))
+            rows.append(np.repeat(np.arange(len(points)), lengths))
+            candidates.append(members[inside])
+        return np.concatenate(rows), np.concatenate(candidates)
 
     def _squared_distances(
         self, points: Points3, triangles: Indices

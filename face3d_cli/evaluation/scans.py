@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -29,6 +30,8 @@ MEASURED_RADIUS_MM = 80.0  # around the scan's nose base
 MAX_PIXELS_AWAY = 25.0  # a landmark farther from any vertex of the scan lies in a hole
 OUTLIER_FACTOR, OUTLIER_MM = 2.5, 3.0
 MAX_ICP_STEPS = 100
+COARSE_POINTS = 250
+CONVERGED_MM = 0.01
 
 
 @dataclass(frozen=True)
@@ -85,10 +88,10 @@ def read_scan(path: Path) -> Scan:
         UnreadableInput: not a NumPy archive, or these are not in it.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as archive:
             vertices = np.asarray(archive["vertices_mm"], np.float64)
             pixels = np.asarray(archive["pixels"], np.float64)
-    except (OSError, KeyError, ValueError, EOFError) as problem:
+    except (OSError, KeyError, ValueError, EOFError, BadZipFile) as problem:
         raise UnreadableInput(f"{path} does not hold vertices_mm and pixels") from problem
     if vertices.shape[1:] != (3,) or pixels.shape != (len(vertices), 2) or len(vertices) < 6:
         raise UnreadableInput(
@@ -200,20 +203,22 @@ def refine_by_icp(start: Similarity, surface: Surface, points_mm: Points3) -> Si
     """Iterative closest points with scale, from the surface's frame to the scan's millimetres.
 
     Each step leaves out the points farther than 2.5 times the median distance, and never those
-    within 3 mm; it ends when no point moves by a hundredth of a millimetre any more.
+    within 3 mm. It ends when no point moves by a hundredth of a millimetre any more, first for some
+    of the points, then from there for all of them.
     Source: Besl & McKay 1992, trimmed as in Zhang 1994.
     """
-    best = start
-    for _ in range(MAX_ICP_STEPS):
-        nearest, distances = surface.closest(best.undo(points_mm))
-        distances_mm = distances * best.scale
-        kept = distances_mm <= max(OUTLIER_FACTOR * float(np.median(distances_mm)), OUTLIER_MM)
-        better = fit_similarity(nearest[kept], points_mm[kept])
-        moved_mm = np.abs(better.apply(nearest) - best.apply(nearest)).max()
-        best = better
-        if moved_mm < 0.01:
-            break
-    return best
+    aligned = start
+    for some_mm in (points_mm[:: max(1, len(points_mm) // COARSE_POINTS)], points_mm):
+        for _ in range(MAX_ICP_STEPS):
+            nearest, distances = surface.closest(aligned.undo(some_mm))
+            away_mm = distances * aligned.scale
+            kept = away_mm <= max(OUTLIER_FACTOR * float(np.median(away_mm)), OUTLIER_MM)
+            better = fit_similarity(nearest[kept], some_mm[kept])
+            moved_mm = np.abs(better.apply(nearest) - aligned.apply(nearest)).max()
+            aligned = better
+            if moved_mm < CONVERGED_MM:
+                break
+    return aligned
 
 
 def _over(total: Callable[[list[float]], Any], values: list[float]) -> float | None:
