@@ -100,7 +100,7 @@ def batch(
         shown.advance = advance
         report = run_batch(
             found,
-            out if engine == "local" else out.absolute(),
+            out,
             chosen,
             _engine(engine, chosen, jobs, address, num_gpus),
             choice=choice,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -87,10 +88,15 @@ def _segment(options: Options) -> Task:
         settings=segmentation_settings(options.pop("size")),
         class_set=options.pop("classes"),
         faces=parse_faces(faces) if faces else None,
-        weights=options.pop("weights"),
-        overlays=options.pop("overlay"),
-        probabilities=options.pop("probabilities"),
+        weights=_absolute(options.pop("weights")),
+        overlays=_absolute(options.pop("overlay")),
+        probabilities=_absolute(options.pop("probabilities")),
     )
+
+
+def _absolute(path: Path | None) -> Path | None:
+    """A path that workers understand whose current folder is another."""
+    return path.absolute() if path is not None else None
 
 
 def _taken(function: Callable[..., Any], options: Options) -> Options:

@@ -8,13 +8,16 @@ actor that is lost is replaced by a new one, which waits until the cluster has r
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from face3d_cli.errors import Face3dError, MissingExtra, StageError
 from face3d_cli.pipeline.supervise import Died, Event, Ready
 from face3d_cli.pipeline.tasks import Job, Outcome, Task, limit_threads, perform
+
+_CONNECT_TIMEOUT_S = 10.0
 
 
 @dataclass(eq=False)
@@ -94,8 +97,9 @@ class RayEngine:
         return _Worker(actor, actor.warm_up.remote())
 
     def send(self, worker: _Worker, job: Job) -> None:
-        """Hand a job to an actor."""
-        worker.answer = worker.actor.perform.remote(job)
+        """Hand a job to an actor, whose current folder is another."""
+        photo, folder = os.path.abspath(job.photo), job.folder.absolute()
+        worker.answer = worker.actor.perform.remote(replace(job, photo=photo, folder=folder))
 
     def wait(self, workers: Sequence[_Worker], timeout_s: float) -> list[tuple[_Worker, Event]]:
         """What has happened."""
@@ -122,13 +126,14 @@ class RayEngine:
         """Join the cluster, or start one on this machine."""
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         try:
+            _require_listening(self._address)
             self._ray.init(
                 address=self._address or "local",
                 log_to_driver=False,
                 configure_logging=False,
                 include_dashboard=False if self._address is None else None,
             )
-        except (ConnectionError, RuntimeError, ValueError) as problem:
+        except (OSError, RuntimeError, ValueError) as problem:
             raise StageError(
                 f"cannot join the Ray cluster at {self._address}: {str(problem).splitlines()[0]}",
                 hint="look with: ray status",
@@ -138,3 +143,11 @@ class RayEngine:
     def __exit__(self, *_: object) -> None:
         """Leave the cluster; its actors end."""
         self._ray.shutdown()
+
+
+def _require_listening(address: str | None) -> None:
+    """Try HOST:PORT, for Ray itself waits many minutes for a cluster that is not there."""
+    host, _, port = (address or "").rpartition(":")
+    if host and port.isdigit() and "/" not in host:
+        with socket.create_connection((host, int(port)), timeout=_CONNECT_TIMEOUT_S):
+            pass
