@@ -17,7 +17,9 @@ from face3d_cli.cli.options import JsonObjectOpt
 from face3d_cli.weights import store
 from face3d_cli.weights.registry import MODELS_OF_METHOD, model_names, model_spec
 
-# Module and distribution of what every method needs beside its models, and of what one needs.
+MAIN_METHOD = "surrey"  # what `face3d reconstruct` needs
+
+# Module and distribution of what every method needs, and of what reads a model.
 _COMMON = (
     ("numpy", "numpy"),
     ("PIL", "pillow"),
@@ -27,7 +29,7 @@ _COMMON = (
     ("safetensors", "safetensors"),
     ("torch", "torch"),
 )
-_OF_METHOD = {"surrey": (("dlib", "dlib-bin"), ("eos", "eos-py"))}
+_OF_MODEL = {"dlib": ("dlib", "dlib-bin"), "surrey": ("eos", "eos-py")}
 # Module, distribution, what does not work without it, how to get it.
 _OPTIONAL = (
     ("pillow_heif", "pillow-heif", "HEIC photos", "pip install 'face3d[heif]'"),
@@ -68,13 +70,14 @@ def doctor(as_json: JsonObjectOpt = False) -> None:
     methods = {
         method: good.issuperset(
             [
-                *(("required", module) for module, _ in (*_COMMON, *_OF_METHOD[method])),
+                *(("required", module) for module, _ in _COMMON),
+                *(("required", _OF_MODEL[name][0]) for name in models if name in _OF_MODEL),
                 *(("model", name) for name in models),
             ]
         )
         for method, models in MODELS_OF_METHOD.items()
     }
-    works = any(methods.values())
+    works = methods[MAIN_METHOD]
     machine = {
         "version": __version__,
         "python": platform.python_version(),
@@ -98,7 +101,7 @@ def doctor(as_json: JsonObjectOpt = False) -> None:
                 output.result(f"  without it, this does not work: {check.costs}")
                 output.result(f"  mend it with: {check.remedy}")
         for method, runs in methods.items():
-            output.result(f"reconstruct --method {method}: {'works' if runs else 'cannot run'}")
+            output.result(f"method {method}: {'works' if runs else 'cannot run'}")
     if not works:
         raise typer.Exit(1)
 
@@ -106,12 +109,12 @@ def doctor(as_json: JsonObjectOpt = False) -> None:
 def _required_parts() -> Iterator[Check]:
     for module, distribution in _COMMON:
         yield _part("required", module, distribution, "every method", f"pip install {distribution}")
-    for method, parts in _OF_METHOD.items():
-        for module, distribution in parts:
-            remedy = f"pip install {distribution}"
-            if module == "eos" and sys.version_info >= (3, 13):
-                remedy = "use Python 3.10 to 3.12: eos-py has no wheel for this one"
-            yield _part("required", module, distribution, f"the method {method}", remedy)
+    for model, (module, distribution) in _OF_MODEL.items():
+        methods = ", ".join(name for name, models in MODELS_OF_METHOD.items() if model in models)
+        remedy = f"pip install {distribution}"
+        if module == "eos" and sys.version_info >= (3, 13):
+            remedy = "use Python 3.10 to 3.12: eos-py has no wheel for this one"
+        yield _part("required", module, distribution, f"the methods {methods}", remedy)
 
 
 def _optional_parts() -> Iterator[Check]:

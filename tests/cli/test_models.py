@@ -132,7 +132,7 @@ def test_doctor_without_models_says_what_to_pull_and_exits_1():
     assert checks["numpy"]["state"] == "ok"
     table = run(app, ["doctor"])
     assert table.exit_code == 1
-    assert "reconstruct --method surrey: cannot run" in table.stdout
+    assert "method surrey: cannot run" in table.stdout
 
 
 def test_doctor_tells_missing_parts_from_broken_ones(tmp_path, monkeypatch):
