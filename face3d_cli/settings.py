@@ -63,7 +63,8 @@ class MorphableSettings:
 
     num_iterations: int = 5
     num_shape_coefficients: int | None = None  # None: all of the model's
-    shape_regularisation: float = 30.0  # eos's own default lambda
+    # eos's lambda for each square pixel of the landmarks' box, so that a photo's size is no matter.
+    shape_regularisation: float = 0.004
     use_expressions: bool = True
 
 

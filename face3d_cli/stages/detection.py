@@ -31,18 +31,19 @@ class BoxConvention:
     in which both detectors fire: `benchmarks/box_convention.py`.
     """
 
-    down: float  # shift of the centre, in widths of the box
-    grow: float  # factor on the box's size
+    down: float  # shift of the centre, in sides of the square as large as the box
+    grow: float  # factor on that side
 
     def to_hog(self, x: float, y: float, width: float, height: float) -> tuple[float, ...]:
         """Return x, y, width, height of the square HOG-style box."""
-        side = self.grow * (width * height) ** 0.5
-        center_x, center_y = x + width / 2, y + height / 2 + self.down * width
+        raw_side = (width * height) ** 0.5
+        center_x, center_y = x + width / 2, y + height / 2 + self.down * raw_side
+        side = self.grow * raw_side
         return center_x - side / 2, center_y - side / 2, side, side
 
 
 CNN_BOX = BoxConvention(down=0.085, grow=1.09)
-YUNET_BOX = BoxConvention(down=0.085, grow=1.09)
+YUNET_BOX = BoxConvention(down=0.093, grow=0.96)
 
 
 def detect_faces(

@@ -12,7 +12,7 @@ from face3d_cli.io.image import read_photo
 from face3d_cli.settings import MorphableSettings
 from face3d_cli.stages.detection import detect_faces
 from face3d_cli.stages.landmarks import predict_landmarks
-from face3d_cli.stages.morphable import fit_surrey, load_surrey
+from face3d_cli.stages.morphable import fit_surrey, load_surrey, shape_lambda
 
 pytestmark = pytest.mark.usefixtures("surrey")
 
@@ -48,7 +48,7 @@ def eos_itself(landmarks, folder, settings):
         eos.fitting.ModelContour.load(str(folder / "sfm_model_contours.json")),
         num_iterations=settings.num_iterations,
         num_shape_coefficients_to_fit=settings.num_shape_coefficients,
-        lambda_identity=settings.shape_regularisation,
+        lambda_identity=shape_lambda(landmarks, settings),
     )
 
 
@@ -127,6 +127,23 @@ def test_a_known_face_is_recovered_from_its_own_landmarks(landmarks):
 def test_landmarks_that_hold_no_face_are_refused(points, error):
     with pytest.raises(error):
         fit_surrey(points, (512, 512))
+
+
+def test_the_regulariser_grows_with_the_area_of_the_face(landmarks):
+    """Twice the photo, four times the squared pixels that the coefficients are weighed against."""
+    settings = MorphableSettings(shape_regularisation=0.01)
+    square = np.array([[0.0, 0.0], [100.0, 50.0]])
+    assert shape_lambda(square, settings) == pytest.approx(50.0)
+    assert shape_lambda(2 * landmarks + 7, settings) == pytest.approx(
+        4 * shape_lambda(landmarks, settings)
+    )
+
+
+def test_the_size_of_the_photo_does_not_decide_the_face(landmarks, surrey):
+    small = fit_surrey(landmarks, (512, 512))
+    large = fit_surrey(3 * landmarks, (1536, 1536))
+    away_mm = np.linalg.norm(large.vertices_mm - small.vertices_mm, axis=1)
+    assert away_mm.mean() < 0.5
 
 
 @pytest.mark.parametrize(
