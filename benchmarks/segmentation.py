@@ -100,10 +100,10 @@ def draw_sheet(photos: list[LabelledPhoto], columns: int = 4, height: int = 256)
     cells = []
     for photo in photos:
         image, truth = photo.read()
-        chances = segment_photo(image).probabilities()
-        if photo.scheme is classes.FASSEG:
-            merged = classes.merge_probabilities(chances, classes.FASSEG).argmax(axis=0)
-            parts = [image, classes.FASSEG_COLORS[truth], classes.FASSEG_COLORS[merged]]
+        is_fasseg = photo.scheme is classes.FASSEG
+        found = segment_photo(image, classes="fasseg" if is_fasseg else "all").labels
+        if is_fasseg:
+            parts = [image, classes.FASSEG_COLORS[truth], classes.FASSEG_COLORS[found]]
         else:
             rich = np.zeros(256, np.uint8)
             for raw, names in enumerate(photo.scheme.members):
@@ -111,7 +111,7 @@ def draw_sheet(photos: list[LabelledPhoto], columns: int = 4, height: int = 256)
             parts = [
                 image,
                 classes.CLASS_COLORS[rich[truth]],
-                classes.CLASS_COLORS[chances.argmax(axis=0)],
+                classes.CLASS_COLORS[found],
             ]
         row = np.hstack(parts)
         width = round(row.shape[1] * height / row.shape[0])
@@ -126,9 +126,7 @@ def draw_sheet(photos: list[LabelledPhoto], columns: int = 4, height: int = 256)
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("photo")
-    parser.add_argument(
-        "--sheet", type=Path, help="picture to write; it shows people"
-    )
+    parser.add_argument("--sheet", type=Path, help="picture to write; it shows people")
     parser.add_argument("--data", type=Path, help="data set folder for the sheet")
     options = parser.parse_args()
     if options.sheet:

@@ -115,17 +115,19 @@ class UNetSettings:
     Attributes:
         widths: channels of each level, finest first; its length is the depth plus one.
         stem_stride: pixels packed into channels before the first level (1: none).
+        num_fasseg_classes: channels of the second end, which labels as FASSEG does.
     """
 
     num_classes: int = 18
     widths: tuple[int, ...] = (24, 48, 96, 160, 224)
     stem_stride: int = 2
     in_channels: int = 3
+    num_fasseg_classes: int = 6
 
     @property
     def multiple(self) -> int:
         """Height and width that go in are padded to a multiple of this."""
-        return self.stem_stride * 2 ** (len(self.widths) - 1)
+        return self.stem_stride << (len(self.widths) - 1)
 
 
 @dataclass(frozen=True)
@@ -179,8 +181,29 @@ class SegmentationTrainingSettings:
     crop_schedule: tuple[tuple[float, int], ...] = ((0.0, 160), (0.35, 256), (0.65, 352))
     stored_long_side_px: int = 512  # photos are kept in memory at this size
     detail_weight: float = 3.0  # cross-entropy of everything but background, skin, hair, clothes
+    fasseg_detail_weight: float = 2.0  # the same for eyes, nose and mouth of the second end
     dice_weight: float = 0.5
     held_out_share: float = 0.0  # of the people of each folder, for choosing settings
+
+
+# Going on from trained weights: full size from the start, photos closer to real ones.
+SECOND_STAGE_TRAINING = SegmentationTrainingSettings(
+    augment=AugmentSettings(
+        scale=(0.95, 1.45),
+        small_share=0.05,
+        shift=0.05,
+        usual_rotation_deg=6.0,
+        steep_share=0.08,
+        background_share=0.06,
+        occluder_share=0.05,
+        color=0.6,
+        grey_share=0.06,
+        light_share=0.1,
+        degrade_share=0.08,
+    ),
+    loop=LoopSettings(steps=1000, learning_rate=1.5e-3, warmup_steps=50, ema_decay=0.99),
+    crop_schedule=((0.0, 352),),
+)
 
 
 @dataclass(frozen=True)
@@ -189,20 +212,21 @@ class RefineSettings:
 
     Attributes:
         size_px: side of the square in which the face is looked at.
+        relight_every: steps after which light and albedo are estimated again.
+        step: of a shape coefficient, in standard deviations of the model.
         noise: relative brightness that counts as one standard deviation of what shading misses.
         pixels_per_fact: neighbouring pixels err together; so many count as one observation.
-        size_mm: standard deviation of a displacement.
-        bend_mm: standard deviation of a vertex's distance from the mean of its neighbours.
+        spread: how far a coefficient is expected to move, in standard deviations of the model.
         albedo_smoothing: how slowly the albedo changes over the surface.
     """
 
-    size_px: int = 192
-    steps: int = 60
-    step_mm: float = 0.02
+    size_px: int = 128
+    steps: int = 40
+    relight_every: int = 10
+    step: float = 0.05
     noise: float = 0.06
     pixels_per_fact: float = 9.0
-    size_mm: float = 0.5
-    bend_mm: float = 0.02
+    spread: float = 0.5
     albedo_smoothing: float = 20.0
 
 

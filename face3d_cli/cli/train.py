@@ -10,12 +10,17 @@ import typer
 
 from face3d_cli.cli import output
 from face3d_cli.errors import UsageError
-from face3d_cli.settings import LoopSettings, SegmentationTrainingSettings, UNetSettings
+from face3d_cli.settings import (
+    SECOND_STAGE_TRAINING,
+    LoopSettings,
+    SegmentationTrainingSettings,
+    UNetSettings,
+)
 
 train_app = typer.Typer(
     no_args_is_help=True, help="Train the project's own networks.", pretty_exceptions_enable=False
 )
-_DEFAULTS = SegmentationTrainingSettings()
+_FIRST, _SECOND = SegmentationTrainingSettings(), SECOND_STAGE_TRAINING
 
 
 @train_app.callback()
@@ -38,9 +43,32 @@ def unet(
         Path,
         typer.Option("--out", "-o", metavar="DIR", help="Folder for weights and checkpoint."),
     ],
-    steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = LoopSettings.steps,
+    start_from: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            metavar="FILE",
+            help="Second stage: begin with these weights, gentler changes of the photos.",
+        ),
+    ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help=f"Optimiser steps; {_FIRST.loop.steps}, and {_SECOND.loop.steps} "
+            "in the second stage.",
+        ),
+    ] = None,
     batch_size: Annotated[int, typer.Option(min=1)] = LoopSettings.batch_size,
-    learning_rate: Annotated[float, typer.Option(min=0.0)] = LoopSettings.learning_rate,
+    learning_rate: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            help=f"Highest rate; {_FIRST.loop.learning_rate}, and {_SECOND.loop.learning_rate} "
+            "in the second stage.",
+        ),
+    ] = None,
     widths: Annotated[
         str, typer.Option(help="Channels of each level, finest first; their number is the depth.")
     ] = ",".join(map(str, UNetSettings.widths)),
@@ -77,14 +105,15 @@ def unet(
     from face3d_cli.training.loop import Progress
     from face3d_cli.training.unet import save_unet, smoke_settings, train_unet
 
+    stage = _FIRST if start_from is None else _SECOND
     settings = replace(
-        _DEFAULTS,
-        unet=replace(_DEFAULTS.unet, widths=_widths(widths)),
+        stage,
+        unet=replace(stage.unet, widths=_widths(widths)),
         loop=replace(
-            _DEFAULTS.loop,
-            steps=steps,
+            stage.loop,
+            steps=steps or stage.loop.steps,
             batch_size=batch_size,
-            learning_rate=learning_rate,
+            learning_rate=stage.loop.learning_rate if learning_rate is None else learning_rate,
             seed=seed,
             use_bfloat16=bfloat16,
         ),
@@ -106,6 +135,7 @@ def unet(
             folders,
             out,
             settings,
+            start_from=start_from,
             resume=resume,
             device=device,
             limit=4 if smoke else None,

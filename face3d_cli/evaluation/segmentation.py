@@ -14,13 +14,13 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from face3d_cli.arrays import FloatArray, LabelImage
+from face3d_cli.arrays import LabelImage
 from face3d_cli.core import segmentation_classes as classes
 from face3d_cli.core.segmentation_classes import LabelScheme
 from face3d_cli.errors import UnreadableInput
 from face3d_cli.io.segmentation_data import LabelledPhoto, Split, find_labelled_photos
-from face3d_cli.settings import SegmentationSettings
-from face3d_cli.stages.segmentation import segment_photo
+from face3d_cli.settings import ClassSet, SegmentationSettings
+from face3d_cli.stages.segmentation import Segmentation, segment_photo
 
 Protocol = Literal["fasseg", "celebamask"]
 Confusion = npt.NDArray[np.int64]  # (K, K) pixels; rows are the truth
@@ -105,11 +105,12 @@ def evaluate_segmentation(
             f"{folder} is laid out like {photos[0].scheme.name}, not like {protocol}",
             hint=f"try --protocol {photos[0].scheme.name}",
         )
+    class_set: ClassSet = "fasseg" if protocol == "fasseg" else "all"
     tally = _Tally()
     for done, photo in enumerate(photos, start=1):
         image, truth = photo.read()
-        probabilities = segment_photo(image, settings, weights=weights).probabilities()
-        _count(tally, photo, truth, probabilities)
+        found = segment_photo(image, settings, weights=weights, classes=class_set)
+        _count(tally, photo, truth, found)
         on_photo(done, len(photos))
     report: dict[str, Any] = {
         "protocol": protocol,
@@ -126,16 +127,15 @@ def evaluate_segmentation(
     return report
 
 
-def _count(
-    tally: _Tally, photo: LabelledPhoto, truth: LabelImage, probabilities: FloatArray
-) -> None:
-    merged = classes.merge_probabilities(probabilities, classes.FASSEG).argmax(axis=0)
+def _count(tally: _Tally, photo: LabelledPhoto, truth: LabelImage, found: Segmentation) -> None:
+    merged = found.labels
     if photo.scheme is not classes.FASSEG:
+        probabilities = found.probabilities()
+        merged = classes.merge_probabilities(probabilities, classes.FASSEG).argmax(axis=0)
         rich = rich_labels(truth, photo.scheme)
         if tally.own is None:
             tally.own = np.zeros((len(classes.CLASS_NAMES),) * 2, np.int64)
-        found = probabilities.argmax(axis=0).astype(np.uint8)
-        tally.own += confusion_matrix(rich, found, len(classes.CLASS_NAMES))
+        tally.own += confusion_matrix(rich, found.labels, len(classes.CLASS_NAMES))
         truth = merged_labels(rich)
     matrix = confusion_matrix(truth, merged.astype(np.uint8), len(classes.FASSEG_NAMES))
     tally.merged += matrix

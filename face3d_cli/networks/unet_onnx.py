@@ -29,7 +29,7 @@ def unet_onnx(state: State, settings: UNetSettings) -> bytes:
         settings: shape of the network.
 
     Returns:
-        An ONNX model with input `image` (1, in_channels, H, W) and output `logits`.
+        An ONNX model with input `image` (1, in_channels, H, W) and outputs `logits` and `fasseg`.
 
     Raises:
         KeyError: a weight is missing.
@@ -42,17 +42,21 @@ def unet_onnx(state: State, settings: UNetSettings) -> bytes:
     for level in range(len(settings.widths)):
         if level:
             x = graph.node("MaxPool", [x], _ints("kernel_shape", 2, 2) + _ints("strides", 2, 2))
-        for half in range(2):
-            x = graph.conv_block(state, f"down.{level}.{half}", x)
+        x = graph.double_conv(state, f"down.{level}", x)
         skips.append(x)
     skips.pop()
-    for level in range(len(settings.widths) - 1):
+    last = len(settings.widths) - 2
+    for level in range(last + 1):
         x = graph.double_size(x)
         x = graph.node("Concat", [skips.pop(), x], _int("axis", 1))
-        for half in range(2):
-            x = graph.conv_block(state, f"up.{level}.{half}", x)
-    weight, bias = np.asarray(state["head.weight"]), np.asarray(state["head.bias"])
-    graph.conv(weight, bias, x, 1, output="logits")
+        if level < last:
+            x = graph.double_conv(state, f"up.{level}", x)
+    for block, head, output in (
+        (f"up.{last}", "head", "logits"),
+        ("fasseg_up", "fasseg_head", "fasseg"),
+    ):
+        weight, bias = np.asarray(state[f"{head}.weight"]), np.asarray(state[f"{head}.bias"])
+        graph.conv(weight, bias, graph.double_conv(state, block, x), 1, output)
     return graph.model(settings)
 
 
@@ -110,6 +114,9 @@ class _Graph:
         kernel, bias = fold_batch_norm(state, name)
         return self.node("Relu", [self.conv(kernel, bias, x, stride)], b"")
 
+    def double_conv(self, state: State, name: str, x: str) -> str:
+        return self.conv_block(state, f"{name}.1", self.conv_block(state, f"{name}.0", x))
+
     def double_size(self, x: str) -> str:
         scales = self.weight(np.array([1, 1, 2, 2]))
         modes = _string("mode", "linear") + _string("coordinate_transformation_mode", "half_pixel")
@@ -119,6 +126,7 @@ class _Graph:
         graph = b"".join(self.parts) + _text(2, "unet")
         graph += _value(11, "image", settings.in_channels)
         graph += _value(12, "logits", settings.num_classes)
+        graph += _value(12, "fasseg", settings.num_fasseg_classes)
         return _number(1, 8) + _field(7, graph) + _field(8, _number(2, 13))
 
 

@@ -55,7 +55,7 @@ def segment_file(
         with timings.measure("detect"):
             boxes = _find_faces(image, photo, faces)
     with timings.measure("segment"):
-        found = segment_photo(image, settings, faces=boxes, weights=weights)
+        found = segment_photo(image, settings, faces=boxes, weights=weights, classes=class_set)
     with timings.measure("write"):
         areas = _write(image, found, files, class_set)
     return {
@@ -66,7 +66,7 @@ def segment_file(
         "height": image.shape[0],
         **{name: str(path) for name, path in files.items()},
         "areas": areas,
-        **({"faces": _face_records(found, boxes)} if boxes else {}),
+        **({"faces": _face_records(found, boxes, class_set)} if boxes else {}),
         "timings_ms": timings.to_json(),
     }
 
@@ -90,26 +90,23 @@ def _write(
     image: RgbImage, found: Segmentation, files: Targets, class_set: ClassSet
 ) -> dict[str, float]:
     """Write the files asked for; returns the share of the photo that each class covers."""
-    import numpy as np
-
     from face3d_cli.core import segmentation_classes as core
     from face3d_cli.io.segmentation_files import save_label_png, save_overlay, save_probabilities
 
     labels, names, colors = found.labels, core.CLASS_NAMES, core.CLASS_COLORS
-    chances = found.probabilities() if class_set == "fasseg" or "probabilities" in files else None
-    if class_set == "fasseg" and chances is not None:
-        chances = core.merge_probabilities(chances, core.FASSEG)
-        labels = chances.argmax(axis=0).astype(np.uint8)
+    if class_set == "fasseg":
         names, colors = core.FASSEG_NAMES, core.FASSEG_COLORS
     save_label_png(files["labels"], labels, colors)
     if "overlay" in files:
         save_overlay(files["overlay"], image, labels, colors)
-    if "probabilities" in files and chances is not None:
-        save_probabilities(files["probabilities"], chances, names)
+    if "probabilities" in files:
+        save_probabilities(files["probabilities"], found.probabilities(), names)
     return core.class_areas(labels, names)
 
 
-def _face_records(found: Segmentation, boxes: Sequence[FaceBox]) -> list[dict[str, Any]]:
+def _face_records(
+    found: Segmentation, boxes: Sequence[FaceBox], class_set: ClassSet
+) -> list[dict[str, Any]]:
     """What each face's box shows."""
     from face3d_cli.core import segmentation_classes as core
 
@@ -119,12 +116,13 @@ def _face_records(found: Segmentation, boxes: Sequence[FaceBox]) -> list[dict[st
         inside = found.labels[
             top : max(top, round(box.y + box.height)), left : max(left, round(box.x + box.width))
         ]
-        records.append(
-            {
-                "index": index,
-                "box_px": [round(v, 1) for v in (box.x, box.y, box.width, box.height)],
-                "visible_skin": float(core.visible_skin_mask(inside).mean()) if inside.size else 0,
-                "areas": core.class_areas(inside),
-            }
-        )
+        record: dict[str, Any] = {
+            "index": index,
+            "box_px": [round(v, 1) for v in (box.x, box.y, box.width, box.height)],
+        }
+        if class_set == "all":
+            skin = core.visible_skin_mask(inside)
+            record["visible_skin"] = float(skin.mean()) if inside.size else 0.0
+        names = core.CLASS_NAMES if class_set == "all" else core.FASSEG_NAMES
+        records.append({**record, "areas": core.class_areas(inside, names)})
     return records

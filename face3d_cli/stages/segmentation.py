@@ -22,7 +22,7 @@ from face3d_cli.core.segmentation_classes import CLASS_NAMES
 from face3d_cli.errors import ModelError
 from face3d_cli.networks.unet_onnx import unet_onnx
 from face3d_cli.networks.unet_weights import read_unet_weights
-from face3d_cli.settings import SegmentationSettings, UNetSettings
+from face3d_cli.settings import ClassSet, SegmentationSettings, UNetSettings
 from face3d_cli.weights.store import find_model
 
 WEIGHTS_FILE = "unet-face.safetensors"
@@ -34,7 +34,8 @@ class Segmentation:
     """What every pixel of a photo shows.
 
     Attributes:
-        labels: (H, W) index into `core.segmentation_classes.CLASS_NAMES`.
+        labels: (H, W) index into `core.segmentation_classes.CLASS_NAMES`, or into `FASSEG_NAMES`
+            when FASSEG's classes were asked for.
         logits: (classes, h, w) float32 as the network gave them, coarser than the photo.
     """
 
@@ -57,6 +58,7 @@ def segment_photo(
     *,
     faces: Sequence[FaceBox] = (),
     weights: Path | None = None,
+    classes: ClassSet = "all",
 ) -> Segmentation:
     """Label every pixel of a photo.
 
@@ -66,6 +68,8 @@ def segment_photo(
         faces: boxes of faces that are looked at again from close by, for photos in which they are
             small; what is seen there replaces what was seen in the whole photo.
         weights: another weights file than the shipped one.
+        classes: "fasseg" takes the network's second end, which labels as FASSEG's annotators did:
+            wider eyes, no glasses, no brows of their own.
 
     Returns:
         Labels at the photo's size, and logits from which probabilities can be made. With `faces`
@@ -76,7 +80,7 @@ def segment_photo(
         ShapeError: the photo is not (H, W, 3).
     """
     check_shape(image, (None, None, 3), "image")
-    network = _network(weights)
+    network = _network(weights, classes)
     logits = _logits_at(network, image, settings.long_side_px, settings)
     if faces:
         size = image.shape[1::-1]
@@ -105,7 +109,7 @@ def _tiled(network: _Network, image: RgbImage, settings: SegmentationSettings) -
     """Logits of a large photo: overlapping tiles, faded linearly into each other."""
     stride = network.settings.stem_stride
     height, width = (side // stride for side in image.shape[:2])
-    total = np.zeros((network.settings.num_classes, height, width), np.float32)
+    total = np.zeros((network.num_classes, height, width), np.float32)
     weight = np.zeros((height, width), np.float32)
     for top in _tile_starts(image.shape[0], settings, network.settings.multiple):
         for left in _tile_starts(image.shape[1], settings, network.settings.multiple):
@@ -188,8 +192,11 @@ class _Network:
     ends the process when a much smaller one follows.
     """
 
-    def __init__(self, model: bytes, settings: UNetSettings) -> None:
+    def __init__(self, model: bytes, settings: UNetSettings, classes: ClassSet) -> None:
         self.settings = settings
+        is_fasseg = classes == "fasseg"
+        self.num_classes = settings.num_fasseg_classes if is_fasseg else settings.num_classes
+        self._output = "fasseg" if is_fasseg else "logits"
         self._model = np.frombuffer(model, np.uint8)
         self._lock = threading.Lock()  # a runtime keeps its buffers, so one photo at a time
         self._runtime_for = lru_cache(maxsize=4)(self._read)
@@ -212,12 +219,12 @@ class _Network:
         with self._lock:
             runtime = self._runtime_for(image.shape)
             runtime.setInput(blob)
-            logits: FloatArray = np.array(runtime.forward()[0])
+            logits: FloatArray = np.array(runtime.forward(self._output)[0])
         return logits[:, : height // stride, : width // stride]
 
 
 @lru_cache(maxsize=4)
-def _network(weights: Path | None) -> _Network:
+def _network(weights: Path | None, classes: ClassSet) -> _Network:
     path = weights or find_model("unet-face")[WEIGHTS_FILE]
     state, settings = read_unet_weights(path)
     if settings.num_classes != len(CLASS_NAMES):
@@ -225,4 +232,9 @@ def _network(weights: Path | None) -> _Network:
             f"{path} has {settings.num_classes} classes, expected {len(CLASS_NAMES)}",
             hint="train it again with this version",
         )
-    return _Network(unet_onnx(state, settings), settings)
+    try:
+        return _Network(unet_onnx(state, settings), settings, classes)
+    except KeyError as problem:
+        raise ModelError(
+            f"{path} lacks the weights {problem}", hint="train it again with this version"
+        ) from problem

@@ -15,13 +15,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from face3d_cli.arrays import LabelImage, RgbImage
 from face3d_cli.core import segmentation_classes as classes
+from face3d_cli.errors import ModelError
 from face3d_cli.io.atomic import atomic_path
 from face3d_cli.io.segmentation_data import LabelledPhoto, find_labelled_photos
 from face3d_cli.networks.unet import UNet, unet_bytes
+from face3d_cli.networks.unet_weights import read_unet_weights
 from face3d_cli.settings import SegmentationTrainingSettings
 from face3d_cli.training.augment import Labelled, augment
 from face3d_cli.training.loop import Progress, Task, train
@@ -167,6 +169,7 @@ class Batch:
     images: Tensor
     targets: Tensor
     valid: Tensor
+    fasseg: Tensor  # (B, h, w) FASSEG's own labels; IGNORED throughout photos of other data sets
 
 
 def make_batch(
@@ -180,7 +183,7 @@ def make_batch(
     shares = np.array([source.weight for source in sources])
     done = step / settings.loop.steps
     crop_px = [size for start, size in settings.crop_schedule if start <= done][-1]
-    images, targets, valid = [], [], []
+    images, targets, valid, fasseg = [], [], [], []
     for slot in range(settings.loop.batch_size):
         rng = np.random.default_rng((settings.loop.seed, step, slot))
         source = sources[rng.choice(len(sources), p=shares / shares.sum())]
@@ -191,22 +194,59 @@ def make_batch(
         images.append(image)
         targets.append(source.groups[labels])
         valid.append(groups.of_scheme[source.scheme])
+        is_fasseg = source.scheme == classes.FASSEG.name
+        fasseg.append(labels if is_fasseg else np.full_like(labels, classes.IGNORED))
     pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)  # channels last in memory
     return Batch(
         pixels.float() / 127.5 - 1.0,
         torch.from_numpy(np.stack(targets).astype(np.int64)),
         torch.stack(valid),
+        torch.from_numpy(np.stack(fasseg).astype(np.int64)),
     )
 
 
 def segmentation_losses(
-    network: nn.Module, batch: Batch, groups: Groups, dice_weight: float
+    network: UNet, batch: Batch, groups: Groups, settings: SegmentationTrainingSettings
 ) -> dict[str, Tensor]:
-    """Weighted cross-entropy, and Dice over the groups present, on sums of class probabilities."""
+    """Cross-entropy and Dice of both ends: on sums of class probabilities, on FASSEG's classes."""
     device = next(network.parameters()).device
     images = batch.images.to(device, memory_format=torch.channels_last)
-    targets, valid = batch.targets.to(device).flatten(), batch.valid.to(device)
-    logits = network(images)
+    shared = network.decode(network.encode(images))
+    logits = network.head(network.up[-1](shared))
+    cross_entropy, dice = merged_losses(logits, batch.targets, batch.valid, groups)
+    losses = {"cross_entropy": cross_entropy, "dice": settings.dice_weight * dice}
+    has_fasseg = (batch.fasseg != classes.IGNORED).flatten(1).any(dim=1)
+    if has_fasseg.any():
+        logits = network.fasseg_head(network.fasseg_up(shared[has_fasseg.to(device)]))
+        targets = batch.fasseg[has_fasseg]
+        own = fasseg_groups(settings.fasseg_detail_weight)
+        valid = torch.ones(len(targets), len(own.members), dtype=torch.bool)
+        cross_entropy, dice = merged_losses(logits, targets, valid, own)
+        losses["fasseg_cross_entropy"] = cross_entropy
+        losses["fasseg_dice"] = settings.dice_weight * dice
+    return losses
+
+
+def fasseg_groups(detail_weight: float) -> Groups:
+    """The six classes as they are, eyes, nose and mouth weighted."""
+    details = ("eyes", "nose", "mouth")
+    weight = [detail_weight if name in details else 1.0 for name in classes.FASSEG_NAMES]
+    return Groups(torch.eye(len(weight)), torch.tensor(weight), {})
+
+
+def merged_losses(
+    logits: Tensor, targets: Tensor, valid: Tensor, groups: Groups
+) -> tuple[Tensor, Tensor]:
+    """Weighted cross-entropy, and mean Dice of the groups present, on sums of probabilities.
+
+    Args:
+        logits: (B, C, h, w).
+        targets: (B, h, w) group numbers or IGNORED.
+        valid: (B, G) groups that the data set of each photo uses.
+        groups: members and weights of the groups.
+    """
+    device = logits.device
+    targets, valid = targets.to(device).flatten(), valid.to(device)
     members, weight = groups.members.to(device), groups.weight.to(device)
     with torch.autocast(device.type, enabled=False):
         rows = logits.permute(0, 2, 3, 1).reshape(-1, logits.shape[1]).float()  # (pixels, C)
@@ -225,7 +265,7 @@ def segmentation_losses(
         claimed = (per_image * valid).sum(dim=0)
         dice = 1 - (2 * overlap + 1) / (claimed + truth + 1)
         mean_dice = (dice * (truth > 0)).sum() / (truth > 0).sum().clamp_min(1)
-    return {"cross_entropy": cross_entropy, "dice": dice_weight * mean_dice}
+    return cross_entropy, mean_dice
 
 
 def train_unet(
@@ -233,6 +273,7 @@ def train_unet(
     out: Path,
     settings: SegmentationTrainingSettings,
     *,
+    start_from: Path | None = None,
     resume: bool = False,
     device: str = "cpu",
     limit: int | None = None,
@@ -246,6 +287,7 @@ def train_unet(
         folders: data set folders in their original layout, each with a weight.
         out: folder for the checkpoint.
         settings: network, augmentation, optimisation.
+        start_from: weights file to begin with instead of random weights.
         resume: go on from the checkpoint in `out`.
         device: where to compute.
         limit: at most so many photos of each folder, for a trial.
@@ -257,9 +299,11 @@ def train_unet(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.loop.seed)
         network = UNet(settings.unet)
+    if start_from is not None:
+        continue_from(network, start_from)
     task = Task[Batch](
         batch_at=lambda step: make_batch(step, sources, groups, fillers, settings),
-        losses_of=lambda net, batch: segmentation_losses(net, batch, groups, settings.dice_weight),
+        losses_of=lambda _, batch: segmentation_losses(network, batch, groups, settings),
     )
     average = train(
         network, task, settings.loop, out,
@@ -267,6 +311,24 @@ def train_unet(
     )  # fmt: skip
     assert isinstance(average, UNet)
     return average
+
+
+def continue_from(network: UNet, weights: Path) -> None:
+    """Take over trained weights; a second end that they lack begins as a copy of the first.
+
+    Raises:
+        ModelError: not a weights file, or of another shape.
+    """
+    arrays, _ = read_unet_weights(weights)
+    state = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    try:
+        missing, unknown = network.load_state_dict(state, strict=False)
+    except RuntimeError as problem:
+        raise ModelError(f"{weights} is of another shape: {problem}") from problem
+    if any(not name.startswith("fasseg_") for name in (*missing, *unknown)):
+        raise ModelError(f"{weights} is of another shape", hint="give the same --widths")
+    if missing:
+        network.start_fasseg_end()
 
 
 def save_unet(network: UNet, path: Path) -> Path:

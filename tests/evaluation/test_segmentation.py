@@ -56,8 +56,9 @@ def oracle(monkeypatch: pytest.MonkeyPatch) -> None:
     """A network that reads the class off the photo's red channel."""
 
     def segment(image: np.ndarray, *args: object, **kwargs: object) -> Segmentation:
+        assert kwargs["classes"] == "fasseg"
         labels = (image[..., 0] // 10).astype(np.uint8)
-        logits = 50.0 * (labels[None] == np.arange(18)[:, None, None]).astype(np.float32)
+        logits = 50.0 * (labels[None] == np.arange(6)[:, None, None]).astype(np.float32)
         return Segmentation(labels, logits)
 
     monkeypatch.setattr(segmentation, "segment_photo", segment)
@@ -75,8 +76,8 @@ def write_pair(folder: Path, pose: str, truth: np.ndarray, found: np.ndarray) ->
 
 @pytest.mark.usefixtures("oracle")
 def test_fasseg_is_counted_over_all_pixels_and_by_pose(tmp_path: Path) -> None:
-    skin, eye = classes.INDEX["skin"], classes.INDEX["left_eye"]
-    perfect = np.full((4, 5), classes.FASSEG_NAMES.index("skin"))
+    skin, eye = classes.FASSEG_NAMES.index("skin"), classes.FASSEG_NAMES.index("eyes")
+    perfect = np.full((4, 5), skin)
     write_pair(tmp_path, "0", perfect, np.full((4, 5), skin))
     half = np.full((4, 5), skin)
     half[:2] = eye

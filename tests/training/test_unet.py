@@ -7,21 +7,22 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import Tensor, nn
 
 from face3d_cli.core import segmentation_classes as classes
+from face3d_cli.errors import ModelError
 from face3d_cli.io.segmentation_data import LabelledPhoto
+from face3d_cli.networks.unet import UNet
 from face3d_cli.settings import AugmentSettings, SegmentationTrainingSettings
 from face3d_cli.stages.segmentation import segment_photo
 from face3d_cli.training.augment import Labelled, augment
 from face3d_cli.training.unet import (
-    Batch,
+    continue_from,
     face_free_parts,
     groups_of,
     load_sources,
     make_batch,
+    merged_losses,
     save_unet,
-    segmentation_losses,
     smoke_settings,
     train_part,
     train_unet,
@@ -50,15 +51,6 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Path, float]
     return [(root / "fasseg", 2.0), (root / "celeba", 1.0)]
 
 
-class FixedLogits(nn.Module):
-    def __init__(self, logits: Tensor) -> None:
-        super().__init__()
-        self.logits = nn.Parameter(logits)
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.logits
-
-
 def test_losses_agree_with_a_loop_over_pixels() -> None:
     groups, tables = groups_of([classes.FASSEG, classes.CELEBAMASK], detail_weight=3.0)
     rng = np.random.default_rng(2)
@@ -67,9 +59,7 @@ def test_losses_agree_with_a_loop_over_pixels() -> None:
     targets = np.stack([tables["fasseg"][raw[0]], tables["celebamask"][raw[1]]]).astype(np.int64)
     targets[0, 0, 0] = classes.IGNORED
     valid = torch.stack([groups.of_scheme["fasseg"], groups.of_scheme["celebamask"]])
-    batch = Batch(torch.zeros(2, 3, 8, 10), torch.from_numpy(targets), valid)
-    with torch.no_grad():
-        found = segmentation_losses(FixedLogits(logits), batch, groups, dice_weight=1.0)
+    cross_entropy, mean_dice = merged_losses(logits, torch.from_numpy(targets), valid, groups)
 
     chances = logits.softmax(1).double().numpy()
     members = groups.members.numpy()
@@ -90,23 +80,20 @@ def test_losses_agree_with_a_loop_over_pixels() -> None:
                 claimed += sums * valid[image].numpy()
     present = truth > 0
     dice = (1 - (2 * overlap + 1) / (claimed + truth + 1))[present].mean()
-    assert float(found["cross_entropy"]) == pytest.approx(total / weight, rel=1e-5)
-    assert float(found["dice"]) == pytest.approx(dice, rel=1e-5)
+    assert float(cross_entropy) == pytest.approx(total / weight, rel=1e-5)
+    assert float(mean_dice) == pytest.approx(dice, rel=1e-5)
 
 
 def test_coarse_labels_do_not_say_which_member_it_is() -> None:
     """FASSEG's mouth is satisfied by lips or inner mouth alike, and by nothing else."""
     groups, tables = groups_of([classes.FASSEG], detail_weight=1.0)
     mouth = tables["fasseg"][classes.FASSEG_NAMES.index("mouth")]
-    target = torch.full((1, 1, 1), int(mouth))
-    batch = Batch(torch.zeros(1, 3, 2, 2), target, groups.of_scheme["fasseg"][None])
+    target, valid = torch.full((1, 1, 1), int(mouth)), groups.of_scheme["fasseg"][None]
 
     def loss(name: str) -> float:
         logits = torch.zeros(1, 18, 1, 1)
         logits[0, classes.INDEX[name]] = 20.0
-        with torch.no_grad():
-            losses = segmentation_losses(FixedLogits(logits), batch, groups, 1.0)
-        return float(losses["cross_entropy"])
+        return float(merged_losses(logits, target, valid, groups)[0])
 
     assert loss("upper_lip") == pytest.approx(loss("inner_mouth"), abs=1e-6)
     assert loss("upper_lip") < 1e-3 < 5 < loss("skin")
@@ -154,6 +141,9 @@ def test_a_batch_is_a_function_of_seed_and_step(folders: list[tuple[Path, float]
     assert torch.equal(one.targets, two.targets)
     assert not torch.equal(one.images, other.images)
     assert one.images.shape == (2, 3, 32, 32)
+    of_fasseg = (one.fasseg != classes.IGNORED).flatten(1).any(dim=1)
+    expected = [torch.equal(row, groups.of_scheme["fasseg"]) for row in one.valid]
+    assert of_fasseg.tolist() == expected
     assert make_batch(3, sources, groups, fillers, SMOKE).images.shape == (2, 3, 64, 64)
     assert one.images.min() >= -1
     assert one.images.max() <= 1
@@ -170,6 +160,26 @@ def test_a_smoke_run_resumes_exactly_and_its_weights_segment_a_photo(
     weights = save_unet(resumed, tmp_path / "unet.safetensors")
     image = np.random.default_rng(0).integers(0, 256, (50, 37, 3)).astype(np.uint8)
     assert segment_photo(image, weights=weights).labels.shape == (50, 37)
+
+
+def test_training_goes_on_from_weights_and_gives_them_a_second_end(
+    folders: list[tuple[Path, float]], tmp_path: Path
+) -> None:
+    first = train_unet(folders, tmp_path / "first", SMOKE)
+    weights = save_unet(first, tmp_path / "first.safetensors")
+    begun = UNet(SMOKE.unet)
+    continue_from(begun, weights)
+    for name, value in first.state_dict().items():
+        torch.testing.assert_close(begun.state_dict()[name], value, rtol=1e-3, atol=1e-6)
+    wider = UNet(replace(SMOKE.unet, widths=(4, 8, 12)))
+    with pytest.raises(ModelError, match="another shape"):
+        continue_from(wider, weights)
+    gentle = replace(SMOKE, loop=replace(SMOKE.loop, learning_rate=0.0))
+    same = train_unet(folders, tmp_path / "second", gentle, start_from=weights)
+    kernel = "fasseg_up.0.0.weight"
+    torch.testing.assert_close(
+        same.state_dict()[kernel], first.state_dict()[kernel], rtol=1e-3, atol=1e-6
+    )
 
 
 def test_held_out_people_are_never_trained_on() -> None:
