@@ -10,7 +10,6 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from face3d_cli import __version__
 from face3d_cli.cli import models, output
 from face3d_cli.cli.batch import batch
 from face3d_cli.cli.doctor import doctor
@@ -25,6 +24,7 @@ from face3d_cli.cli.report import report
 from face3d_cli.cli.segment import segment
 from face3d_cli.cli.train import train_app
 from face3d_cli.errors import Face3dError
+from face3d_cli.version import __version__
 
 INTERRUPTED = 130
 TERMINATED = 143

@@ -11,9 +11,9 @@ from typing import Literal
 
 import typer
 
-from face3d_cli import __version__
 from face3d_cli.cli import output
 from face3d_cli.cli.options import JsonObjectOpt
+from face3d_cli.version import __version__
 from face3d_cli.weights import store
 from face3d_cli.weights.registry import MODELS_OF_METHOD, model_names, model_spec
 

@@ -60,7 +60,9 @@ def unet(
             "in the second stage.",
         ),
     ] = None,
-    batch_size: Annotated[int, typer.Option(min=1)] = LoopSettings.batch_size,
+    batch_size: Annotated[
+        int, typer.Option(min=1, help="Photos per step.")
+    ] = LoopSettings.batch_size,
     learning_rate: Annotated[
         float | None,
         typer.Option(
@@ -72,7 +74,9 @@ def unet(
     widths: Annotated[
         str, typer.Option(help="Channels of each level, finest first; their number is the depth.")
     ] = ",".join(map(str, UNetSettings.widths)),
-    seed: Annotated[int, typer.Option(min=0)] = LoopSettings.seed,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Decides the first weights and every random change.")
+    ] = LoopSettings.seed,
     hold_out: Annotated[
         float,
         typer.Option(

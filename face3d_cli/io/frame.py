@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from face3d_cli import __version__
 from face3d_cli.arrays import Points3
 from face3d_cli.core.mesh import METRES_PER_UNIT, Mesh
 from face3d_cli.settings import Unit, UpAxis
+from face3d_cli.version import __version__
 
 _TAG = re.compile(r"face3d \S+; unit (m|cm|mm); up ([yz])")
 

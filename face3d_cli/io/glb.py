@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from face3d_cli import __version__
 from face3d_cli.arrays import FloatArray, RgbImage
 from face3d_cli.core.mesh import Mesh, vertex_normals
 from face3d_cli.io.atomic import atomic_path
 from face3d_cli.io.image import encode_png
 from face3d_cli.settings import MeshFileSettings, TextureFormat, Unit
+from face3d_cli.version import __version__
 
 MAGIC, VERSION = 0x46546C67, 2
 JSON_CHUNK, BIN_CHUNK = 0x4E4F534A, 0x004E4942

@@ -11,13 +11,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from face3d_cli import __version__
 from face3d_cli.io.atomic import atomic_path, sweep_temporaries
 from face3d_cli.pipeline.discover import Discovery, FoundPhoto
 from face3d_cli.pipeline.manifest import Entry, Manifest, OutputFile, PhotoState, digest_of
 from face3d_cli.pipeline.supervise import Engine, supervise
 from face3d_cli.pipeline.tasks import Job, Task
 from face3d_cli.settings import BatchSettings
+from face3d_cli.version import __version__
 
 SUMMARY = "summary.json"
 FINISHED_WITH_FAILURES = 6

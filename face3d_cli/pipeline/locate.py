@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from face3d_cli import __version__
 from face3d_cli.arrays import Points2, RgbImage
 from face3d_cli.core.face_box import FaceBox
 from face3d_cli.core.landmarks68 import bounding_box
 from face3d_cli.errors import NoFaceFound, UsageError
 from face3d_cli.pipeline.result import StageTimings, box_json, numbered
 from face3d_cli.settings import FacesChoice, ReconstructSettings
+from face3d_cli.version import __version__
 from face3d_cli.weights.registry import licence_records
 
 

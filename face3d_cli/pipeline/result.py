@@ -9,13 +9,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from face3d_cli import __version__
 from face3d_cli.arrays import Points2, Points3, RgbImage
 from face3d_cli.core.camera import PoseDegrees, ScaledOrthographicCamera
 from face3d_cli.core.face_box import FaceBox
 from face3d_cli.core.mesh import METRES_PER_UNIT, Mesh
 from face3d_cli.errors import Face3dError
 from face3d_cli.settings import Unit
+from face3d_cli.version import __version__
 from face3d_cli.weights.registry import MODELS_OF_METHOD, licence_records
 
 if TYPE_CHECKING:

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from face3d_cli import __version__
 from face3d_cli.arrays import RgbImage
 from face3d_cli.core.face_box import FaceBox
 from face3d_cli.errors import NoFaceFound
 from face3d_cli.pipeline.result import StageTimings
 from face3d_cli.settings import ClassSet, FacesChoice, SegmentationSettings
+from face3d_cli.version import __version__
 
 if TYPE_CHECKING:
     from face3d_cli.stages.segmentation import Segmentation

@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
-from face3d_cli import __version__
 from face3d_cli.core.face_box import FaceBox
 from face3d_cli.errors import Face3dError, MissingExtra, ModelError, OutputError, UsageError
 from face3d_cli.io.atomic import written_files
@@ -25,6 +24,7 @@ from face3d_cli.settings import (
     SegmentationSettings,
     Unit,
 )
+from face3d_cli.version import __version__
 
 MeshFormat = Literal["obj", "ply", "glb", "stl"]
 LANDMARK_SUFFIXES = ("pts", "landmarks.png")  # the report stands in the manifest

@@ -17,8 +17,8 @@ from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
-from face3d_cli import __version__
 from face3d_cli.errors import ModelError
+from face3d_cli.version import __version__
 
 Progress = Callable[[int], None]  # bytes gained; negative when a download starts again
 _CHUNK_BYTES = 1 << 18
