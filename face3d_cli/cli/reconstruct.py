@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -34,9 +34,6 @@ from face3d_cli.settings import (
     TextureSettings,
     Unit,
 )
-
-if TYPE_CHECKING:
-    from face3d_cli.pipeline.result import Reconstruction
 
 FormatName = Literal["obj", "ply", "glb", "stl"]
 
@@ -109,7 +106,7 @@ def reconstruct(
         "box": parse_box(box),
         "landmarks_px": parse_landmarks(landmarks),
     }
-    from face3d_cli.pipeline.single import choose_method
+    from face3d_cli.pipeline.single import choose_method, save_contact_sheets
     from face3d_cli.pipeline.single import reconstruct as run
 
     if method == "auto":
@@ -119,7 +116,7 @@ def reconstruct(
         result = run(photo, settings, **located)
         saved = result.save(targets[photo], unit=unit, for_blender=made_for is not None)
         if photo in sheets:
-            _write_sheets(result, sheets[photo])
+            save_contact_sheets(result, sheets[photo])
         return PhotoOutcome(result.to_json(saved), [each.mesh for each in saved])
 
     run_photos(photos, one_photo, as_json=as_json, text="reconstructing")
@@ -148,15 +145,3 @@ def reconstruct_settings(
         ),
         texture=TextureSettings(size_px=texture_size, mask=mask),
     )
-
-
-def _write_sheets(result: Reconstruction, path: Path) -> None:
-    from face3d_cli.io.image import save_png
-    from face3d_cli.pipeline.result import numbered
-    from face3d_cli.stages.contact_sheet import draw_contact_sheet
-
-    for face, sheet_path in zip(result.faces, numbered(path, len(result.faces)), strict=True):
-        sheet = draw_contact_sheet(
-            result.image, face.box, face.landmarks_px, face.mesh, face.camera
-        )
-        save_png(sheet_path, sheet)

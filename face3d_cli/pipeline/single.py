@@ -14,7 +14,7 @@ from face3d_cli.core.face_box import FaceBox
 from face3d_cli.core.mesh import METRES_PER_UNIT, Mesh
 from face3d_cli.errors import MissingExtra, UsageError
 from face3d_cli.pipeline.locate import locate_faces, read_input
-from face3d_cli.pipeline.result import FaceReconstruction, Reconstruction, StageTimings
+from face3d_cli.pipeline.result import FaceReconstruction, Reconstruction, StageTimings, numbered
 from face3d_cli.settings import FacesChoice, ReconstructSettings, TextureSettings
 from face3d_cli.weights.store import find_model
 
@@ -70,6 +70,22 @@ def choose_method(asked: str) -> str:
         raise UsageError(f"there is no method '{asked}'", hint="expected auto or surrey")
     find_model("surrey")
     return "surrey"
+
+
+def save_contact_sheets(result: Reconstruction, path: Path) -> None:
+    """Write a picture for each face: photo, landmarks, overlay, front, two sides.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    from face3d_cli.io.image import save_png
+    from face3d_cli.stages.contact_sheet import draw_contact_sheet
+
+    for face, sheet_path in zip(result.faces, numbered(path, len(result.faces)), strict=True):
+        sheet = draw_contact_sheet(
+            result.image, face.box, face.landmarks_px, face.mesh, face.camera
+        )
+        save_png(sheet_path, sheet)
 
 
 def _reconstruct_face(
