@@ -200,4 +200,9 @@ def _cnn_detector() -> Any:
 @lru_cache(maxsize=1)
 def _yunet_detector() -> Any:
     path = find_model("yunet")["yunet_n_dynamic.onnx"]
-    return cv2.FaceDetectorYN.create(str(path), "", (320, 320), score_threshold=0.6)
+    logging = cv2.utils.logging
+    before = logging.setLogLevel(logging.LOG_LEVEL_ERROR)  # it warns of a target no one asked for
+    try:
+        return cv2.FaceDetectorYN.create(str(path), "", (320, 320), score_threshold=0.6)
+    finally:
+        logging.setLogLevel(before)
