@@ -46,6 +46,33 @@ def model_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
+@pytest.fixture(scope="session")
+def ict_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of this test run, with ICT-FaceKit pulled into it and converted.
+
+    From `FACE3D_MIRROR` or the shared folder's mirror; tests skip where neither has it: upstream's
+    154 files are too much to ask of every test run.
+    """
+    from face3d_cli.weights.store import pull
+
+    mirror = os.environ.get("FACE3D_MIRROR") or str(REPOSITORY.parent / "shared" / "models")
+    if not (Path(mirror) / "ict-facekit").is_dir():
+        pytest.skip(f"no ICT-FaceKit in {mirror} (set FACE3D_MIRROR)")
+    home = tmp_path_factory.mktemp("ict_home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FACE3D_HOME", str(home))
+        patch.setenv("FACE3D_MIRROR", mirror)
+        pull("ict-facekit")
+    return home
+
+
+@pytest.fixture
+def ict(ict_home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Make the store with ICT-FaceKit the one in use."""
+    monkeypatch.setenv("FACE3D_HOME", str(ict_home))
+    return ict_home
+
+
 @pytest.fixture
 def surrey(model_home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Make the store with the Surrey model the one in use."""

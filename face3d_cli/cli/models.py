@@ -102,17 +102,27 @@ def info(name: NameArg, as_json: JsonObjectOpt = False) -> None:
     Example: face3d models info surrey
     """
     spec = model_spec(name)
-    record = _record(spec) | {"files": [asdict(file) for file in spec.files]}
+    record = _record(spec) | {
+        "files": [asdict(file) for file in spec.files],
+        "sources": [asdict(file) for file in spec.sources],
+    }
     if as_json:
         output.json_line(record)
         return
     output.table(
         ["field", "value"],
-        [[key, str(value)] for key, value in record.items() if key != "files" and value != ""],
+        [
+            [key, str(value)]
+            for key, value in record.items()
+            if key not in ("files", "sources") and value != ""
+        ],
     )
     output.table(
         ["file", "bytes", "sha256", "address"],
-        [[file.name, str(file.size or ""), file.sha256, file.url] for file in spec.files],
+        [
+            [file.name, str(file.size or ""), file.sha256, file.url]
+            for file in (*spec.files, *spec.sources)
+        ],
     )
 
 
@@ -123,7 +133,7 @@ def _advance(advance: output.Advance, gained: int, file_name: str) -> None:
 def _record(spec: ModelSpec) -> dict[str, Any]:
     state = store.model_state(spec.name)
     record = asdict(spec)
-    del record["files"]
+    del record["files"], record["sources"]
     return record | {
         "state": state.state,
         "folder": str(state.folder),

@@ -59,7 +59,9 @@ class ModelSpec:
         what: one line.
         origin: "download" into the store, a Python "package", or "shipped" with face3d.
         files: all of them are needed.
-        bundle: an archive of them that a mirror may hold instead; upstream has none.
+        sources: the published files that `files` are made from once, where they are not published
+            themselves; they are not kept.
+        bundle: an archive of the published files that a mirror may hold instead.
         homepage: where people read about it, or its pinned upstream folder.
         licence: terms of the model (not of the code that reads it).
         licence_url: where those terms stand.
@@ -80,7 +82,13 @@ class ModelSpec:
     paper: str
     preprocessing: str
     needed_for: str
+    sources: tuple[ModelFile, ...] = ()
     bundle: ModelFile | None = None
+
+    @property
+    def published(self) -> tuple[ModelFile, ...]:
+        """The files that are pulled."""
+        return self.sources or self.files
 
 
 def _files(folder_url: str, table: str) -> tuple[ModelFile, ...]:
@@ -148,6 +156,12 @@ _MODELS = (
         what="ICT-FaceKit Light: whole head, 26719 vertices, 100 identity and 53 expression shapes",
         origin="download",
         files=_files(
+            "",
+            """
+            20717396 c61e08d0795fc7ded37e46af25af5052b0c30ca1562a531f4faae9b3ae0679b2 ict-facekit.safetensors
+            """,
+        ),
+        sources=_files(
             _ICT, (Path(__file__).parent / "ict_facekit_files.txt").read_text(encoding="ascii")
         ),
         bundle=ModelFile(

@@ -7,9 +7,10 @@ that came with a package. The store is laid out `NAME/FILE`, like a mirror.
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +18,7 @@ from face3d_cli.errors import ModelError, OutputError
 from face3d_cli.weights.registry import ModelFile, ModelSpec, model_spec, shipped_folder
 
 State = Literal["present", "missing", "damaged"]
+_SOURCES = "sources"  # folder of published files until they are converted
 PullProgress = Callable[[int, str], None]  # bytes gained (negative: begun again), file name
 
 
@@ -121,23 +123,24 @@ def pull(name: str, progress: PullProgress | None = None) -> Path:
     folder = store_folder() / name
     with _locked(folder):
         # Asked again under the lock: another process may have brought them by now.
-        missing = [file for file in spec.files if _fault(file, folder, full=True)]
-        if missing and spec.bundle is not None:
-            missing = _pull_bundle(spec, spec.bundle, missing, folder, progress or _ignore)
-        for file in missing:
-            if looked_at := _pull_file(spec, file, folder, progress or _ignore):
-                raise ModelError(
-                    f"cannot pull {name}/{file.name}: {looked_at}",
-                    hint=f"set FACE3D_MIRROR to a folder or address that holds "
-                    f"{name}/{(spec.bundle or file).name}",
-                )
+        if not any(_fault(file, folder, full=True) for file in spec.files):
+            return folder
+        if spec.sources:
+            _pull_published(spec, folder / _SOURCES, progress or _ignore)
+            _convert(spec, folder / _SOURCES, folder)
+        else:
+            _pull_published(spec, folder, progress or _ignore)
     return folder
 
 
 def bytes_to_pull(name: str) -> int:
     """How much `pull` would bring."""
-    bad = model_state(name, full=True).bad_files
-    return sum(file.size or 0 for file in model_spec(name).files if file.name in bad)
+    spec = model_spec(name)
+    state = model_state(name, full=True)
+    if spec.sources and state.state != "present":
+        place = store_folder() / name / _SOURCES
+        return sum(file.size or 0 for file in spec.sources if _fault(file, place, full=True))
+    return sum(file.size or 0 for file in spec.files if file.name in state.bad_files)
 
 
 def remedy(spec: ModelSpec) -> str:
@@ -194,6 +197,42 @@ def _fault(file: ModelFile, folder: Path, *, full: bool) -> str:
         if (found := sha256_of(path)) != file.sha256:
             return f"{path} has sha256 {found[:12]}, expected {file.sha256[:12]}"
     return ""
+
+
+def _pull_published(spec: ModelSpec, folder: Path, progress: PullProgress) -> None:
+    """Bring all published files of a model that are not in the folder yet."""
+    folder.mkdir(exist_ok=True)
+    missing = [file for file in spec.published if _fault(file, folder, full=True)]
+    if missing and spec.bundle is not None:
+        missing = _pull_bundle(spec, spec.bundle, missing, folder, progress)
+    for file in missing:
+        if looked_at := _pull_file(spec, file, folder, progress):
+            raise ModelError(
+                f"cannot pull {spec.name}/{file.name}: {looked_at}",
+                hint=f"set FACE3D_MIRROR to a folder or address that holds "
+                f"{spec.name}/{(spec.bundle or file).name}",
+            )
+
+
+def _convert(spec: ModelSpec, sources: Path, folder: Path) -> None:
+    """Make the one file of a model from its published ones, which are removed when it is right."""
+    (file,) = spec.files
+    part = folder / f"{file.name}.part"
+    _CONVERTERS[spec.name](sources, part)
+    if fault := _fault(replace(file, name=part.name), folder, full=True):
+        part.unlink()
+        raise ModelError(f"the converted file is not the pinned one: {fault}", hint=remedy(spec))
+    os.replace(part, folder / file.name)
+    shutil.rmtree(sources)
+
+
+def _convert_ict_facekit(sources: Path, target: Path) -> None:
+    from face3d_cli.weights.ict_facekit import convert
+
+    convert(sources, target)
+
+
+_CONVERTERS: dict[str, Callable[[Path, Path], None]] = {"ict-facekit": _convert_ict_facekit}
 
 
 def _pull_bundle(

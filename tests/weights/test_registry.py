@@ -15,8 +15,9 @@ def test_every_entry_is_complete(name):
     for text in (spec.what, spec.licence, spec.licence_url, spec.paper, spec.preprocessing):
         assert text
         assert "\n" not in text
-    assert len({file.name for file in spec.files}) == len(spec.files)
-    for file in spec.files:
+    for files in (spec.files, spec.sources):
+        assert len({file.name for file in files}) == len(files)
+    for file in (*spec.files, *spec.sources):
         assert re.fullmatch(r"[0-9a-f]{64}", file.sha256)
         assert "/" not in file.name
         assert (file.size is None) == (spec.origin == "shipped")
@@ -24,7 +25,7 @@ def test_every_entry_is_complete(name):
 
 @pytest.mark.parametrize("name", model_names())
 def test_addresses_are_pinned_to_a_commit_or_a_hash(name):
-    for file in model_spec(name).files:
+    for file in model_spec(name).published:
         if file.url:
             assert file.url.startswith("https://")
             assert file.url.endswith("/" + file.name)

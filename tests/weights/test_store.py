@@ -508,3 +508,51 @@ def test_real_models_come_from_the_mirror(shared, home, monkeypatch, name):
     monkeypatch.setenv("FACE3D_OFFLINE", "1")
     pull(name)
     assert verify(name) == home / name
+
+
+@pytest.fixture
+def made(toy, monkeypatch):
+    """The toy model as the source of another file: its small one with a mark behind."""
+    source = registry._MODELS[0]
+    whole = hashlib.sha256(b"0 1 2\n!").hexdigest()
+    spec = replace(source, sources=source.files, files=(ModelFile("made.bin", 7, whole),))
+    monkeypatch.setattr(registry, "_MODELS", (spec,))
+
+    def convert(sources: Path, target: Path) -> None:
+        assert names(sources) == ["large.bin", "small.txt"]
+        target.write_bytes((sources / "small.txt").read_bytes() + b"!")
+
+    monkeypatch.setitem(store._CONVERTERS, "toy", convert)
+    return toy
+
+
+def test_sources_are_converted_once_and_not_kept(made, server):
+    assert bytes_to_pull("toy") == 1_000_006
+    gained: list[int] = []
+    assert pull("toy", lambda count, _name: gained.append(count)) == made
+    assert sum(gained) == 1_000_006
+    assert names(made) == ["made.bin"]
+    assert verify("toy") == made
+    assert bytes_to_pull("toy") == 0
+    asked = len(server.requests)
+    pull("toy")
+    assert len(server.requests) == asked
+
+
+def test_conversion_that_gives_something_else_is_refused(made, monkeypatch):
+    monkeypatch.setitem(
+        store._CONVERTERS, "toy", lambda _sources, target: target.write_bytes(b"another")
+    )
+    with pytest.raises(ModelError, match="not the pinned one"):
+        pull("toy")
+    assert names(made) == ["sources"]  # kept: the next pull converts them again
+    assert model_state("toy").state == "missing"
+
+
+def test_damaged_converted_file_is_made_again(made):
+    pull("toy")
+    (made / "made.bin").write_bytes(b"damaged")
+    with pytest.raises(ModelError, match="damaged"):
+        verify("toy")
+    pull("toy")
+    assert verify("toy") == made
