@@ -9,6 +9,7 @@ DetectorName = Literal["auto", "hog", "cnn", "yunet"]
 FacesChoice = Literal["largest", "all"]
 MethodName = Literal["auto", "surrey"]
 PoseChoice = Literal["frontal", "image"]
+MeshFormat = Literal["obj", "ply", "glb", "stl"]
 Unit = Literal["m", "cm", "mm"]
 RendererName = Literal["torch", "pytorch3d"]
 MeshInit = Literal["hemisphere", "surrey"]
@@ -66,6 +67,46 @@ class MorphableSettings:
     # eos's lambda for each square pixel of the landmarks' box, so that a photo's size is no matter.
     shape_regularisation: float = 0.004
     use_expressions: bool = True
+
+
+@dataclass(frozen=True)
+class LinearFitSettings:
+    """How a linear face model is fitted to points (`stages/linear_fit.py`).
+
+    Lengths in the photo are fractions of the face's size, sqrt(w h) of its landmarks' box.
+
+    Attributes:
+        pose_steps, steps: Gauss-Newton steps for the pose alone, and for everything.
+        landmark_noise: standard deviation of a landmark that counts as one fact.
+        jaw_noise: the same across the jaw's line; `jaw_slack` times that along it.
+        opening_noise: of the distance between the lids, and between the lips.
+        dense_noise, dense_depth_noise: of one dense point in the picture, and in depth.
+        robust_from: residuals beyond so many standard deviations count ever less.
+        shape_spread: of a shape coefficient, in the model's standard deviations.
+        expression_spread: of an expression's weight; `rare_factor` of it for the rare ones.
+        asymmetry_spread: of the difference between an expression's left and right.
+    """
+
+    pose_steps: int = 5
+    steps: int = 12
+    landmark_noise: float = 0.03
+    jaw_noise: float = 0.05
+    jaw_slack: float = 3.0
+    opening_noise: float = 0.015
+    dense_noise: float = 0.1
+    dense_depth_noise: float = 0.2
+    robust_from: float = 3.0
+    shape_spread: float = 1.0
+    expression_spread: float = 0.4
+    asymmetry_spread: float = 0.2
+    # Landmarks say little or nothing of these; what they move would go to them instead of the shape.
+    rare_factor: float = 0.25
+    rare_expressions: tuple[str, ...] = (
+        "jawForward", "jawLeft", "jawRight", "cheekPuff_L", "cheekPuff_R", "mouthClose",
+        "noseSneer_L", "noseSneer_R", "mouthLeft", "mouthRight",
+        "eyeLookDown_L", "eyeLookDown_R", "eyeLookIn_L", "eyeLookIn_R",
+        "eyeLookOut_L", "eyeLookOut_R", "eyeLookUp_L", "eyeLookUp_R",
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)

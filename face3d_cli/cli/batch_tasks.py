@@ -1,7 +1,8 @@
 """Which commands can be batched, and how their options become a task.
 
-A row of `TASKS` is a command and what turns its options into settings. The options are read by the
-command's own parser, so that they, their limits and their messages are the same in a batch.
+A row of `TASKS` is a command and what turns its options into a task (`pipeline/photo_tasks.py`).
+The options are read by the command's own parser, so that they, their limits and their messages are
+the same in a batch. A row takes out the options it understands; what is left and set is refused.
 """
 
 from __future__ import annotations
@@ -15,11 +16,18 @@ from typing import Any
 import typer
 
 from face3d_cli.cli.landmarks import landmarks
+from face3d_cli.cli.meshnet import meshnet, meshnet_settings
 from face3d_cli.cli.options import parse_box, parse_faces
 from face3d_cli.cli.reconstruct import reconstruct, reconstruct_settings
 from face3d_cli.cli.segment import segment, segmentation_settings
 from face3d_cli.errors import UsageError
-from face3d_cli.pipeline.tasks import LandmarksTask, ReconstructTask, SegmentTask, Task
+from face3d_cli.pipeline.photo_tasks import (
+    LandmarksTask,
+    MeshNetTask,
+    ReconstructTask,
+    SegmentTask,
+)
+from face3d_cli.pipeline.tasks import Task
 from face3d_cli.settings import DetectionSettings, ReconstructSettings
 
 Options = dict[str, Any]
@@ -56,7 +64,8 @@ def options_of(command: Callable[..., None], arguments: Sequence[str], name: str
         prog_name=f"face3d batch --task {name}",
         standalone_mode=False,
     )
-    if values.pop("photos") != ["PHOTO"]:
+    photos = values.pop("photos") if "photos" in values else [values.pop("photo")]
+    if photos != ["PHOTO"]:
         raise UsageError(f"a batch takes one folder, or -; found also {' '.join(arguments)}")
     for given in ("out", "outs", "as_json"):
         values.pop(given, None)
@@ -70,6 +79,7 @@ def _reconstruct(options: Options) -> Task:
         file_format=options.pop("file_format"),
         unit=options.pop("unit"),
         for_blender=options.pop("made_for") is not None,
+        sheets=_absolute(options.pop("render")),
         settings=reconstruct_settings(**_taken(reconstruct_settings, options)),
     )
 
@@ -94,6 +104,18 @@ def _segment(options: Options) -> Task:
     )
 
 
+def _meshnet(options: Options) -> Task:
+    return MeshNetTask(
+        box=parse_box(options.pop("box")),
+        file_format=options.pop("file_format"),
+        histories=_absolute(options.pop("history")),
+        plots=_absolute(options.pop("plot")),
+        gifs=_absolute(options.pop("gif")),
+        comparisons=_absolute(options.pop("compare")),
+        settings=meshnet_settings(**_taken(meshnet_settings, options)),
+    )
+
+
 def _absolute(path: Path | None) -> Path | None:
     """A path that workers understand whose current folder is another."""
     return path.absolute() if path is not None else None
@@ -108,4 +130,5 @@ TASKS: Mapping[str, tuple[Callable[..., None], Callable[[Options], Task]]] = {
     "reconstruct": (reconstruct, _reconstruct),
     "landmarks": (landmarks, _landmarks),
     "segment": (segment, _segment),
+    "meshnet": (meshnet, _meshnet),
 }

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from face3d_cli.cli import output
 from face3d_cli.cli.options import (
     BoxOpt,
+    FormatOpt,
     JsonOpt,
     LandmarksOpt,
     OutOpt,
@@ -18,7 +19,8 @@ from face3d_cli.cli.options import (
     parse_box,
     parse_landmarks,
 )
-from face3d_cli.errors import StageError, UsageError
+from face3d_cli.cli.photos import targets_of
+from face3d_cli.errors import UsageError
 from face3d_cli.settings import (
     MeshInit,
     MeshLossWeights,
@@ -35,7 +37,6 @@ if TYPE_CHECKING:
 _DEFAULT = MeshNetSettings()
 _WEIGHTS = MeshLossWeights()
 _SIZES = (64, 128, 256)
-_GIF_FRAMES = 40
 
 _WeightOpt = typer.Option(min=0.0, help="Weight of this loss; 0 leaves it out.")
 
@@ -73,6 +74,7 @@ def meshnet(
     ] = _DEFAULT.renderer,
     box: BoxOpt = None,
     landmarks: LandmarksOpt = None,
+    file_format: FormatOpt = "glb",
     history: Annotated[
         Path | None, typer.Option(metavar="CSV", help="Losses of every step as a table.")
     ] = None,
@@ -97,11 +99,85 @@ def meshnet(
     GLB shows instead of them. The start decides what one photo cannot: from the dome the
     picture is matched while the shape stays a dome.
 
+    OUT is a file (.obj .ply .glb .stl), or a folder for OUT/NAME.FORMAT.
+
     Example: face3d meshnet photo.jpg -o face.obj --history losses.csv --gif face.gif
+    """
+    settings = meshnet_settings(
+        init=init,
+        parameters=parameters,
+        size=size,
+        steps=steps,
+        seed=seed,
+        optimizer=optimizer,
+        learning_rate=learning_rate,
+        weight_mse=weight_mse,
+        weight_perceptual=weight_perceptual,
+        weight_chamfer=weight_chamfer,
+        weight_edge=weight_edge,
+        weight_normal=weight_normal,
+        weight_laplacian=weight_laplacian,
+        weight_silhouette=weight_silhouette,
+        renderer=renderer,
+    )
+    out = targets_of([photo], out, file_format)[photo]
+    from face3d_cli.io.mesh import require_mesh_suffix
+    from face3d_cli.pipeline.meshnet import optimise_photo
+    from face3d_cli.pipeline.meshnet_files import MeshNetFiles, require_converged, write_meshnet
+
+    require_mesh_suffix(out)
+    files = MeshNetFiles(out, history, plot, gif, compare, steps)
+    with output.progress(steps, "starting") as advance:
+
+        def show(step: int, losses: dict[str, float], vertices: Points3) -> None:
+            files.progress(step, losses, vertices)
+            shown = "  ".join(f"{name} {value:.4f}" for name, value in losses.items())
+            advance(text=shown)
+
+        result = optimise_photo(
+            photo,
+            settings,
+            box=parse_box(box),
+            landmarks_px=parse_landmarks(landmarks),
+            checkpoint=checkpoint,
+            progress=show,
+        )
+    saved, extras = write_meshnet(result, files)
+    if as_json:
+        output.json_line(result.to_json(saved))
+    else:
+        for path in (*(face.mesh for face in saved), *extras):
+            output.result(str(path))
+        output.talk(_summary(result))
+    require_converged(result, out)
+
+
+def meshnet_settings(
+    *,
+    init: MeshInit,
+    parameters: MeshParameters,
+    size: int,
+    steps: int,
+    seed: int,
+    optimizer: OptimizerName,
+    learning_rate: float,
+    weight_mse: float,
+    weight_perceptual: float,
+    weight_chamfer: float,
+    weight_edge: float,
+    weight_normal: float,
+    weight_laplacian: float,
+    weight_silhouette: float,
+    renderer: RendererName,
+) -> MeshNetSettings:
+    """What the options say, for one photo or a batch of them.
+
+    Raises:
+        UsageError: a size that is not offered.
     """
     if size not in _SIZES:
         raise UsageError(f"--size must be 64, 128 or 256, found {size}")
-    settings = replace(
+    return replace(
         _DEFAULT,
         init=init,
         parameters=parameters,
@@ -121,65 +197,6 @@ def meshnet(
             silhouette=weight_silhouette,
         ),
     )
-    from face3d_cli.io.mesh import require_mesh_suffix
-    from face3d_cli.pipeline.meshnet import optimise_photo
-
-    require_mesh_suffix(out)
-    shapes: list[Points3] = []
-    with output.progress(steps, "starting") as advance:
-
-        def show(step: int, losses: dict[str, float], vertices: Points3) -> None:
-            if gif is not None and step % max(1, steps // _GIF_FRAMES) == 0:
-                shapes.append(vertices.copy())
-            shown = "  ".join(f"{name} {value:.4f}" for name, value in losses.items())
-            advance(text=shown)
-
-        result = optimise_photo(
-            photo,
-            settings,
-            box=parse_box(box),
-            landmarks_px=parse_landmarks(landmarks),
-            checkpoint=checkpoint,
-            progress=show,
-        )
-    files = result.reconstruction.save(out)
-    pictures = _write_extras(result, shapes, history, plot, gif, compare)
-    if as_json:
-        output.json_line(result.to_json(files))
-    else:
-        for path in (*(face.mesh for face in files), *pictures):
-            output.result(str(path))
-        output.talk(_summary(result))
-    if result.fit.stop_reason == "diverged":
-        raise StageError(
-            f"the losses diverged at step {len(result.fit.losses)}; {out} holds the best mesh",
-            hint="try a smaller --learning-rate",
-        )
-
-
-def _write_extras(
-    result: MeshNetResult,
-    shapes: list[Any],
-    history: Path | None,
-    plot: Path | None,
-    gif: Path | None,
-    compare: Path | None,
-) -> list[Path]:
-    """Write what was asked for beside the mesh; returns those paths."""
-    from face3d_cli.io.image import save_png
-    from face3d_cli.io.loss_history import draw_losses, save_gif, save_loss_csv
-    from face3d_cli.stages.deformation import draw_comparison, draw_deformation
-
-    if history is not None:
-        save_loss_csv(history, result.fit.losses)
-    if plot is not None:
-        save_png(plot, draw_losses(result.fit.losses))
-    if gif is not None:
-        shapes.append(result.fit.vertices)
-        save_gif(gif, draw_deformation(shapes, result.start.template.triangles))
-    if compare is not None:
-        save_png(compare, draw_comparison(result.target, result.fit))
-    return [path for path in (history, plot, gif, compare) if path is not None]
 
 
 def _summary(result: MeshNetResult) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from face3d_cli.errors import UsageError
-from face3d_cli.settings import DetectorName, FacesChoice
+from face3d_cli.settings import DetectorName, FacesChoice, MeshFormat
 
 if TYPE_CHECKING:
     from face3d_cli.arrays import Points2
@@ -19,6 +19,9 @@ PhotosArg = Annotated[list[str], typer.Argument(metavar="PHOTO...", help="Photos
 PhotoArg = Annotated[str, typer.Argument(metavar="PHOTO", help="Photo file; - is stdin.")]
 OutOpt = Annotated[
     Path, typer.Option("--output", "-o", metavar="OUT", help="Result file, or folder for several.")
+]
+FormatOpt = Annotated[
+    MeshFormat, typer.Option("--format", help="File format when OUT is a folder.")
 ]
 JsonOpt = Annotated[bool, typer.Option("--json", help="One JSON object per photo on stdout.")]
 JsonObjectOpt = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]

@@ -14,6 +14,7 @@ from face3d_cli.cli.options import (
     DetectorOpt,
     ExpressionsOpt,
     FacesOpt,
+    FormatOpt,
     IterationsOpt,
     JsonOpt,
     LandmarksOpt,
@@ -34,8 +35,6 @@ from face3d_cli.settings import (
     TextureSettings,
     Unit,
 )
-
-FormatName = Literal["obj", "ply", "glb", "stl"]
 
 _DEFAULT = ReconstructSettings()
 
@@ -70,9 +69,7 @@ def reconstruct(
         Literal["blender"] | None,
         typer.Option("--for", help="Axes and unit that this program imports by default."),
     ] = None,
-    file_format: Annotated[
-        FormatName, typer.Option("--format", help="File format when OUT is a folder.")
-    ] = "glb",
+    file_format: FormatOpt = "glb",
     render: Annotated[
         Path | None,
         typer.Option(

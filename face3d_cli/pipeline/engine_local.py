@@ -2,7 +2,7 @@
 
 A pool of the standard library breaks when one of its processes dies, and pools that hand out jobs
 through one shared pipe can be left with its lock held by the dead
-(`docs/decisions/0007-batch-engines.md`). Here nothing is shared: what a worker held is known.
+(`docs/decisions/batch-engines.md`). Here nothing is shared: what a worker held is known.
 """
 
 from __future__ import annotations

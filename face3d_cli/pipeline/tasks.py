@@ -1,4 +1,4 @@
-"""What a batch does with one photo: a task is settings that travel to a worker, and one call."""
+"""What is a task of a batch, and what becomes of one photo, whatever happens?"""
 
 from __future__ import annotations
 
@@ -8,26 +8,16 @@ import os
 import traceback
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Protocol
 
-from face3d_cli.core.face_box import FaceBox
 from face3d_cli.errors import Face3dError, MissingExtra, ModelError, OutputError, UsageError
 from face3d_cli.io.atomic import written_files
 from face3d_cli.pipeline.manifest import OutputFile, PhotoState, state_json
 from face3d_cli.pipeline.result import failure_json
-from face3d_cli.settings import (
-    ClassSet,
-    FacesChoice,
-    ReconstructSettings,
-    SegmentationSettings,
-    Unit,
-)
 from face3d_cli.version import __version__
 
-MeshFormat = Literal["obj", "ply", "glb", "stl"]
-LANDMARK_SUFFIXES = ("pts", "landmarks.png")  # the report stands in the manifest
 # These say that no photo can be written any more.
 _DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE})
 
@@ -56,6 +46,9 @@ class Task(Protocol):
 
     name: ClassVar[str]
 
+    def folders(self) -> Sequence[Path]:
+        """Where results go besides the batch's own folder; photos are not looked for there."""
+
     def warm_up(self) -> None:
         """Load what the first photo would otherwise wait for.
 
@@ -69,103 +62,6 @@ class Task(Protocol):
         Raises:
             Face3dError: it cannot be done.
         """
-
-
-@dataclass(frozen=True)
-class ReconstructTask:
-    """`face3d reconstruct` for one photo after the other."""
-
-    name: ClassVar[str] = "reconstruct"
-    settings: ReconstructSettings = field(default_factory=ReconstructSettings)
-    faces: FacesChoice | int = "largest"
-    box: FaceBox | None = None
-    file_format: MeshFormat = "glb"
-    unit: Unit | None = None
-    for_blender: bool = False
-
-    def warm_up(self) -> None:
-        """Find the model and load the libraries."""
-        from face3d_cli.pipeline.single import choose_method
-
-        choose_method(self.settings.method)
-        with suppress(ModuleNotFoundError):  # what is missing is said where it is needed
-            import face3d_cli.stages.detection
-            import face3d_cli.stages.landmarks
-            import face3d_cli.stages.morphable
-            import face3d_cli.stages.texture  # noqa: F401
-
-    def run(self, job: Job) -> dict[str, Any]:
-        """Write a mesh for each face."""
-        from face3d_cli.pipeline.single import reconstruct
-
-        result = reconstruct(job.photo, self.settings, faces=self.faces, box=self.box)
-        path = job.result(self.file_format)
-        saved = result.save(path, unit=self.unit, for_blender=self.for_blender)
-        return result.to_json(saved)
-
-
-@dataclass(frozen=True)
-class LandmarksTask:
-    """`face3d landmarks` for one photo after the other."""
-
-    name: ClassVar[str] = "landmarks"
-    settings: ReconstructSettings = field(default_factory=ReconstructSettings)
-    faces: FacesChoice | int = "largest"
-    box: FaceBox | None = None
-    suffixes: Sequence[str] = LANDMARK_SUFFIXES
-
-    def warm_up(self) -> None:
-        """Load the libraries."""
-        import face3d_cli.stages.detection
-        import face3d_cli.stages.landmarks  # noqa: F401
-
-    def run(self, job: Job) -> dict[str, Any]:
-        """Write the points and a picture."""
-        from face3d_cli.pipeline.locate import locate
-
-        found = locate(job.photo, self.settings, faces=self.faces, box=self.box)
-        for suffix in self.suffixes:
-            found.save(job.result(suffix))
-        return found.to_json()
-
-
-@dataclass(frozen=True)
-class SegmentTask:
-    """`face3d segment` for one photo after the other; pictures go to folders of their own."""
-
-    name: ClassVar[str] = "segment"
-    settings: SegmentationSettings = field(default_factory=SegmentationSettings)
-    class_set: ClassSet = "all"
-    faces: FacesChoice | int | None = None
-    weights: Path | None = None
-    overlays: Path | None = None
-    probabilities: Path | None = None
-
-    def warm_up(self) -> None:
-        """Load the libraries and find the weights."""
-        import face3d_cli.stages.segmentation  # noqa: F401
-        from face3d_cli.weights.store import find_model
-
-        if self.weights is None:
-            find_model("unet-face")
-
-    def run(self, job: Job) -> dict[str, Any]:
-        """Write the labels, and what else is wanted."""
-        from face3d_cli.pipeline.segment import segment_file
-
-        files = {"labels": job.result("labels.png")}
-        if self.overlays is not None:
-            files["overlay"] = job.result("overlay.png", self.overlays)
-        if self.probabilities is not None:
-            files["probabilities"] = job.result("npz", self.probabilities)
-        return segment_file(
-            job.photo,
-            files,
-            self.settings,
-            class_set=self.class_set,
-            faces=self.faces,
-            weights=self.weights,
-        )
 
 
 @dataclass(frozen=True)

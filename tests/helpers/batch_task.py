@@ -25,6 +25,9 @@ class WordTask:
     cannot_start: str = ""
     pause_s: float = 0.0
 
+    def folders(self) -> list[Path]:
+        return []
+
     def warm_up(self) -> None:
         if self.cannot_start == "model":
             raise ModelError("model is missing", hint="pull it")
