@@ -86,7 +86,7 @@ def batch(
     chosen = task_from(task, ctx.args)
     if engine == "local" and (address is not None or num_gpus):
         raise UsageError("--address and --num-gpus are for --engine ray")
-    found = _discover(photos, out, include or [], exclude or [])
+    found = _discover(photos, [out, *chosen.folders()], include or [], exclude or [])
     for remark in [*found.notes, *found.problems]:
         output.talk(remark)
     from face3d_cli.pipeline.batch import BatchChoice, run_batch
@@ -95,8 +95,8 @@ def batch(
     if dry_run:
         _list(found, out, chosen, choice, as_json)
         return
-    shown = _Shown(len(found.photos), as_json)
-    with output.progress(len(found.photos), task, unit="photos") as advance:
+    shown = _Shown(len(found.photos), limit, as_json)
+    with output.progress(shown.to_do, task, unit="photos") as advance:
         shown.advance = advance
         report = run_batch(
             found,
@@ -116,7 +116,9 @@ def batch(
         raise typer.Exit(report.exit_code)
 
 
-def _discover(photos: str, out: Path, include: list[str], exclude: list[str]) -> Discovery:
+def _discover(
+    photos: str, results: list[Path], include: list[str], exclude: list[str]
+) -> Discovery:
     from face3d_cli.pipeline.discover import (
         NameFilter,
         find_photos,
@@ -129,8 +131,9 @@ def _discover(photos: str, out: Path, include: list[str], exclude: list[str]) ->
     if photos == "-":
         text = sys.stdin.buffer.read().decode(sys.getfilesystemencoding(), "surrogateescape")
         return listed_photos(split_list(text), names)
-    require_apart(Path(photos), out)
-    return find_photos(Path(photos), names, leave_out=out)
+    for folder in results:
+        require_apart(Path(photos), folder)
+    return find_photos(Path(photos), names, leave_out=results)
 
 
 def _engine(
@@ -148,24 +151,36 @@ def _engine(
 class _Shown:
     """What is said while a batch runs: JSON lines, failures, and plain lines without a terminal."""
 
-    def __init__(self, total: int, as_json: bool) -> None:
-        self.advance: output.Advance = lambda steps=1, *, text=None: None
-        self._total, self._as_json, self._count = total, as_json, 0
-        self._is_plain = not sys.stderr.isatty()
+    def __init__(self, num_photos: int, limit: int | None, as_json: bool) -> None:
+        self.advance: output.Advance = lambda steps=1, *, text=None, skip=False: None
+        self._num_left, self._limit, self._as_json = num_photos, limit, as_json
+        self._num_done, self._is_plain = 0, not sys.stderr.isatty()
+
+    @property
+    def to_do(self) -> int:
+        """How many photos this run works on, as far as is known."""
+        return self._num_left if self._limit is None else min(self._num_left, self._limit)
 
     def record(self, record: dict[str, Any], line: str) -> None:
-        self._count += 1
+        self._num_done += 1
         self.advance()
         if self._as_json:
             output.result(line)
         if record["status"] != "ok":
-            output.error(StageError(f"{record['photo']}: {record['status']}: {record['error']}"))
+            output.error(StageError(_told(record)))
         elif self._is_plain:
-            output.talk(f"[{self._count}/{self._total}] {record['photo']}")
+            output.talk(f"[{self._num_done}/{self.to_do}] {record['photo']}")
 
     def skip(self, photo: FoundPhoto) -> None:
-        self._count += 1
-        self.advance()
+        before = self.to_do
+        self._num_left -= 1
+        self.advance(before - self.to_do, skip=True)
+
+
+def _told(record: dict[str, Any]) -> str:
+    """A failure, with its photo unless the error itself names it."""
+    photo, error = record["photo"], record["error"]
+    return f"{record['status']}: {error if photo in error else f'{photo}: {error}'}"
 
 
 def _table(report: BatchReport) -> None:

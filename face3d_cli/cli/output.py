@@ -7,9 +7,12 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from face3d_cli.errors import Face3dError
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 @dataclass
@@ -21,29 +24,30 @@ class OutputMode:
 
 
 mode = OutputMode()
+_bar_consoles: list[Console] = []  # where a bar is shown now, the innermost last
 
 
 class Advance(Protocol):
     """Moves a progress bar on, and says what is being done."""
 
-    def __call__(self, steps: float = 1, *, text: str | None = None) -> None:
-        """Advance by `steps`; `text` replaces the description."""
+    def __call__(self, steps: float = 1, *, text: str | None = None, skip: bool = False) -> None:
+        """Advance by `steps`, or leave them out of the total; `text` replaces the description."""
 
 
 def result(text: str) -> None:
     """Print one result line on stdout."""
-    print(text, flush=True)
+    _print(text, sys.stdout)
 
 
 def json_line(record: Mapping[str, Any]) -> None:
     """Print one JSON object on one line of stdout; NaN and infinity are refused."""
-    print(json.dumps(record, ensure_ascii=False, allow_nan=False), flush=True)
+    _print(json.dumps(record, ensure_ascii=False, allow_nan=False), sys.stdout)
 
 
 def talk(text: str) -> None:
     """Say something on stderr that is not a result; `--quiet` silences it."""
     if not mode.quiet:
-        print(text, file=sys.stderr, flush=True)
+        _print(text, sys.stderr)
 
 
 def error(problem: Face3dError) -> None:
@@ -52,7 +56,15 @@ def error(problem: Face3dError) -> None:
         import traceback
 
         traceback.print_exception(problem)
-    print("error: " + " ".join(str(problem).split()), file=sys.stderr, flush=True)
+    _print("error: " + " ".join(str(problem).split()), sys.stderr)
+
+
+def _print(text: str, stream: TextIO) -> None:
+    """Print one line; above the bar when one is shown on the same terminal."""
+    if _bar_consoles and stream.isatty():
+        _bar_consoles[-1].print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
+    else:
+        print(text, file=stream, flush=True)
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "") -> None:
@@ -83,7 +95,7 @@ def progress(total: float | None, text: str, *, unit: str = "") -> Iterator[Adva
         unit: "bytes" shows sizes instead of counts; "photos" also shows how many a second.
     """
     if mode.quiet or not sys.stderr.isatty():
-        yield lambda steps=1, *, text=None: None
+        yield lambda steps=1, *, text=None, skip=False: None
         return
     from rich import progress as bars
     from rich.console import Console
@@ -105,10 +117,19 @@ def progress(total: float | None, text: str, *, unit: str = "") -> Iterator[Adva
         bars.TimeRemainingColumn(),
         console=Console(stderr=True),
         transient=True,
+        redirect_stdout=False,  # results would land on stderr: `face3d ... --json > FILE`
     ) as bar:
         task = bar.add_task(text, total=total)
 
-        def advance(steps: float = 1, *, text: str | None = None) -> None:
-            bar.update(task, advance=steps, description=text)
+        def advance(steps: float = 1, *, text: str | None = None, skip: bool = False) -> None:
+            if skip:
+                left = bar.tasks[task].total
+                bar.update(task, total=None if left is None else left - steps, description=text)
+            else:
+                bar.update(task, advance=steps, description=text)
 
-        yield advance
+        _bar_consoles.append(bar.console)
+        try:
+            yield advance
+        finally:
+            _bar_consoles.pop()

@@ -76,18 +76,18 @@ class NameFilter:
 
 
 def find_photos(
-    root: Path, names: NameFilter = NameFilter(), *, leave_out: Path | None = None
+    root: Path, names: NameFilter = NameFilter(), *, leave_out: Iterable[Path] = ()
 ) -> Discovery:
     """Look through a folder tree.
 
     A file counts as a photo when it begins like one, or when its suffix says so: an empty `x.jpg`
     shall be reported as unreadable, not overlooked. Linked folders are followed after all others,
-    each folder once.
+    each folder once; one that holds the root is left out.
 
     Args:
         root: the folder.
         names: which photos are wanted.
-        leave_out: a folder that is not entered, such as the output's.
+        leave_out: folders that are not entered, such as the output's.
 
     Raises:
         UnreadableInput: the root is missing, not a folder, or cannot be read.
@@ -96,14 +96,18 @@ def find_photos(
         what = "is a file" if root.exists() else "does not exist"
         raise UnreadableInput(f"expected a folder of photos, but {root} {what}")
     found = Discovery()
-    left_out = _identity(leave_out) if leave_out is not None and leave_out.is_dir() else None
+    left_out = {_identity(folder) for folder in leave_out if folder.is_dir()}
+    around = {_identity(folder) for folder in Path(os.path.realpath(root)).parents}
     seen = set[tuple[int, int]]()
     folders, linked = [("", root)], list[tuple[str, Path]]()
     while folders or linked:
         name, folder = folders.pop() if folders else linked.pop(0)
         try:
             identity = _identity(folder)
-            if identity == left_out:
+            if identity in left_out:
+                continue
+            if identity in around:
+                found.notes.append(f"{folder} leads to a folder that holds {root}: left out")
                 continue
             if identity in seen:
                 found.notes.append(f"{folder} leads to a folder already looked into: left out")
@@ -155,7 +159,10 @@ def listed_photos(paths: Iterable[str], names: NameFilter = NameFilter()) -> Dis
 
 def split_list(text: str) -> Iterator[str]:
     """The paths of a list: one a line, or separated by null characters (`find -print0`)."""
-    parts = text.split("\0") if "\0" in text else text.splitlines()
+    if "\0" in text:
+        parts = text.split("\0")
+    else:  # not splitlines(), which also ends lines at characters that names may hold
+        parts = [line.removesuffix("\r") for line in text.split("\n")]
     return (part for part in parts if part.strip())
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import re
 import shutil
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +86,65 @@ def test_batch_gives_what_the_command_gives(photos: Path, tmp_path: Path, surrey
         assert content == (tmp_path / Path(name).name).read_bytes(), name
 
 
+def test_meshes_are_optimised_and_extras_go_to_folders_of_their_own(
+    photos: Path, tmp_path: Path, surrey: Path
+) -> None:
+    options = ["--task", "meshnet", "--steps", 3, "--size", 64, "--weight-perceptual", 0]
+    extras = ["--history", tmp_path / "csv", "--gif", tmp_path / "gif", "--format", "ply"]
+    result = face3d("batch", photos, "-o", tmp_path / "out", "-j", 1, *options, *extras, "--json")
+    assert result.returncode == 0, result.stderr
+    assert sorted(outputs_in(tmp_path / "out")) == [
+        "a/x.jpg.ply", "b/x.jpg.ply", "b/x.png.ply",
+    ]  # fmt: skip
+    assert (tmp_path / "csv" / "b" / "x.png.losses.csv").read_text().count("\n") == 4
+    with Image.open(tmp_path / "gif" / "a" / "x.jpg.gif") as animation:
+        assert animation.n_frames > 1
+    record = json.loads(result.stdout.splitlines()[0])
+    assert record["faces"][0]["steps"] == 3
+    assert len(record["outputs"]) == 3
+    shutil.rmtree(tmp_path / "gif")
+    again = face3d(
+        "batch", photos, "-o", tmp_path / "out", "-j", 1, *options, *extras, "--limit", 1
+    )
+    assert counts_in(again) == (1, 0, 0, 0)  # the animation is part of what is done
+
+
+def test_contact_sheets_are_not_taken_for_photos(
+    photos: Path, tmp_path: Path, surrey: Path
+) -> None:
+    sheets = photos / "sheets"
+    command = ["batch", photos, "-o", tmp_path / "out", "--limit", 1, "--render", sheets]
+    assert face3d(*command).returncode == 0
+    assert [path.name for path in sheets.rglob("*.png")] == ["x.jpg.sheet.png"]
+    listed = face3d(*command[:4], "--render", sheets, "--dry-run")
+    assert [line.split("\t")[0] for line in listed.stdout.splitlines()] == [
+        "skipped", "to-do", "to-do",
+    ]  # fmt: skip
+
+
+def test_results_go_to_stdout_while_a_bar_is_on_the_terminal(photos: Path, tmp_path: Path) -> None:
+    (photos / "[red]text.jpg").write_text("no photo")
+    terminal, theirs = pty.openpty()
+    with subprocess.Popen(
+        [*FACE3D, "batch", photos, "-o", tmp_path / "out", "--task", "landmarks", "--json"],
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        text=True,
+    ) as process:
+        os.close(theirs)
+        shown = b""
+        with suppress(OSError):  # how a terminal without a program ends
+            while read := os.read(terminal, 4096):
+                shown += read
+        results = process.stdout.read() if process.stdout else ""
+    os.close(terminal)
+    statuses = [json.loads(line)["status"] for line in results.splitlines()]
+    assert sorted(statuses) == ["ok", "ok", "ok", "unreadable"]
+    assert b"photos/s" in shown
+    assert b"landmarks_px" not in shown
+    assert re.search(rb"error: unreadable: [^\r\n]*\[red\]text.jpg is not a photo", shown)
+
+
 def test_broken_photos_are_named_and_the_others_done(photos: Path, tmp_path: Path) -> None:
     whole = (photos / "a" / "x.jpg").read_bytes()
     (photos / "truncated.jpg").write_bytes(whole[: len(whole) // 2])
@@ -138,6 +199,8 @@ def test_a_dry_run_does_nothing(photos: Path, tmp_path: Path) -> None:
         (["--num-gpus", "1"], "are for --engine ray"),
         (["other"], "a batch takes one folder"),
         (["--task", "landmarks", "--format", "obj"], "No such option: --format"),
+        (["--task", "meshnet", "--size", "100"], "--size must be 64, 128 or 256"),
+        (["--task", "meshnet", "--checkpoint", "x"], "--checkpoint cannot be used in a batch"),
     ],
 )
 def test_options_are_refused_as_the_command_refuses_them(

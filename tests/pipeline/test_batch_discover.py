@@ -24,7 +24,7 @@ def tree(root: Path, files: dict[str, bytes]) -> Path:
     return root
 
 
-def names_in(root: Path, names: NameFilter = NameFilter(), leave_out: Path | None = None) -> list:
+def names_in(root: Path, names: NameFilter = NameFilter(), *leave_out: Path) -> list:
     return [photo.name for photo in find_photos(root, names, leave_out=leave_out).photos]
 
 
@@ -80,6 +80,15 @@ def test_linked_folders_are_followed_once_and_loops_are_told(tmp_path: Path) -> 
     ]
 
 
+def test_a_link_to_a_folder_around_the_photos_is_not_followed(tmp_path: Path) -> None:
+    root = tree(tmp_path / "all" / "in", {"1.jpg": JPEG})
+    tree(tmp_path / "all", {"other/2.jpg": JPEG})
+    (root / "up").symlink_to("..")
+    found = find_photos(root)
+    assert [photo.name for photo in found.photos] == ["1.jpg"]
+    assert found.notes == [f"{root / 'up'} leads to a folder that holds {root}: left out"]
+
+
 def test_a_folder_that_cannot_be_read_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -99,7 +108,7 @@ def test_a_folder_that_cannot_be_read_is_told(
 
 def test_the_output_folder_is_not_looked_into(tmp_path: Path) -> None:
     tree(tmp_path, {"1.jpg": JPEG, "out/texture.png": PNG})
-    assert names_in(tmp_path, leave_out=tmp_path / "out") == ["1.jpg"]
+    assert names_in(tmp_path, NameFilter(), tmp_path / "out") == ["1.jpg"]
     require_apart(tmp_path, tmp_path / "out")
 
 
@@ -143,3 +152,4 @@ def test_listed_photos_keep_their_folders(tmp_path: Path, monkeypatch: pytest.Mo
     assert [photo.path for photo in found.photos][-1] == "../d.jpg"
     assert found.notes == ["a/x.jpg is listed twice: left out"]
     assert list(split_list("a\nb.jpg\0c.jpg\0")) == ["a\nb.jpg", "c.jpg"]
+    assert list(split_list("a\x0b\x85\u2028.jpg\r\nb.jpg")) == ["a\x0b\x85\u2028.jpg", "b.jpg"]
