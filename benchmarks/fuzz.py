@@ -67,7 +67,8 @@ def _run(folder: Path, out: Path, task: Any) -> dict[str, Any]:
         if any(text in error for text in UNWANTED) or "\n" in error:
             unwanted.append(f"{record['name']}: {error}")
 
-    found = Discovery([FoundPhoto(str(path), path.name) for path in sorted(folder.iterdir())])
+    files = [path for path in sorted(folder.iterdir()) if path.stem != "face"]
+    found = Discovery([FoundPhoto(str(path), path.name) for path in files])
     started_s = time.perf_counter()
     run_batch(
         found,

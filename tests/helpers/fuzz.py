@@ -16,7 +16,8 @@ from face3d_cli.errors import ModelError, UnreadableInput
 from face3d_cli.io.image import read_photo
 from face3d_cli.io.mesh import load_mesh, save_mesh
 from face3d_cli.io.points import read_pts, save_pts
-from face3d_cli.pipeline.tasks import Job, LandmarksTask
+from face3d_cli.pipeline.photo_tasks import LandmarksTask
+from face3d_cli.pipeline.tasks import Job
 from face3d_cli.settings import DetectionSettings, ReconstructSettings
 from tests.helpers.face_mesh import face_mesh
 
@@ -25,7 +26,11 @@ MESH_KINDS = ("obj", "ply", "glb", "stl")
 
 
 def mutated(data: bytes, rng: np.random.Generator, *, keep_size: bool = False) -> bytes:
-    """Some of: bytes flipped, a stretch overwritten, repeated, removed, moved, cut off."""
+    """Half of them gently, so that readers get far; else some of: bits flipped, a stretch
+    overwritten, repeated, removed, added, the end cut off.
+    """
+    if rng.random() < 0.5:
+        return _slightly_mutated(data, rng)
     changed = bytearray(data)
     for _ in range(rng.integers(1, 5)):
         if not changed:
@@ -50,8 +55,19 @@ def mutated(data: bytes, rng: np.random.Generator, *, keep_size: bool = False) -
     return bytes(changed)
 
 
-def sound_photos(photo: Path, side_px: int = 160) -> dict[str, bytes]:
-    """One small photo of a face in each format."""
+def _slightly_mutated(data: bytes, rng: np.random.Generator) -> bytes:
+    """One bit anywhere, or one digit of a text."""
+    changed = bytearray(data)
+    digits = [at for at, byte in enumerate(changed[:20_000]) if 48 <= byte <= 57]
+    if digits and rng.random() < 0.5:
+        changed[int(rng.choice(digits))] = int(rng.choice(list(b"0123456789-.eE ")))
+    else:
+        changed[int(rng.integers(len(changed)))] ^= 1 << int(rng.integers(8))
+    return bytes(changed)
+
+
+def sound_photos(photo: Path, side_px: int = 240) -> dict[str, bytes]:
+    """One small photo of a face that HOG finds, in each format."""
     image = Image.fromarray(read_photo(photo))
     image.thumbnail((side_px, side_px))
     files = {}
@@ -74,15 +90,17 @@ def write_photos(folder: Path, photo: Path, count: int, seed: int = 0) -> None:
 def write_files(folder: Path, work: Path, count: int, surrey: Path | None, seed: int = 0) -> None:
     """Fill a folder with damaged mesh, landmark and, where there is a model, model files.
 
-    A damaged model file is called MODEL FILE.NUMBER.model.
+    A damaged model file is called MODEL FILE.NUMBER.model. Sound files `face.*` lie beside the
+    OBJs, which name them.
     """
     rng = np.random.default_rng(seed)
     folder.mkdir(parents=True)
     sound: dict[str, bytes] = {}
     for kind in MESH_KINDS:
-        sound[kind] = save_mesh(face_mesh(5, 6, texture_px=8), work / f"face.{kind}")[
-            0
-        ].read_bytes()
+        mesh, *beside = save_mesh(face_mesh(5, 6, texture_px=8), work / f"face.{kind}")
+        sound[kind] = mesh.read_bytes()
+        for path in beside:
+            shutil.copy(path, folder)
     save_pts(work / "face.pts", rng.uniform(0, 300, (68, 2)))
     sound["pts"] = (work / "face.pts").read_bytes()
     kinds = [*MESH_KINDS, "pts"]
@@ -109,6 +127,9 @@ class ReadTask:
     name: ClassVar[str] = "read"
     surrey: Path | None = None
     work: Path = Path()
+
+    def folders(self) -> list[Path]:
+        return []
 
     def warm_up(self) -> None:
         """Nothing to load."""
