@@ -13,11 +13,14 @@ from safetensors import SafetensorError, safe_open
 from face3d_cli.arrays import FloatArray, Points2, Points3, Triangles
 from face3d_cli.core.ict_topology import (
     LANDMARK_VERTICES,
+    NARROW_FACE,
     NUM_EXPRESSIONS,
     NUM_IDENTITIES,
     NUM_POLYGONS,
     NUM_VERTICES,
 )
+from face3d_cli.core.landmarks68 import JAW
+from face3d_cli.core.linear_face import LinearFace, front_row, jaw_rows
 from face3d_cli.errors import ModelError, ShapeError
 from face3d_cli.weights.store import verify
 
@@ -110,6 +113,21 @@ class IctModel:
     def polygon_of_triangle(self) -> npt.NDArray[np.int64]:
         """(F,) the polygon that each triangle is cut from."""
         return np.repeat(np.arange(len(self.polygons)), 1 + (self.polygons[:, 3] >= 0))
+
+    @cached_property
+    def linear_mm(self) -> LinearFace:
+        """The model as the fitter takes it, in millimetres."""
+        landmarks = self.landmark_vertices
+        candidates = np.arange(NARROW_FACE.first_vertex, NARROW_FACE.end_vertex)
+        return LinearFace(
+            mean_mm=10.0 * self.neutral_cm,
+            shape_mm=10.0 * self.identity_cm,
+            expression_mm=10.0 * self.expression_cm,
+            expression_names=self.expression_names,
+            triangles=self.triangles,
+            landmark_vertices=landmarks,
+            jaw_rows=jaw_rows(self.neutral_cm, candidates, landmarks[JAW], front_row(landmarks)),
+        )
 
     @cached_property
     def landmark_vertices(self) -> npt.NDArray[np.int64]:
