@@ -11,7 +11,7 @@ import typer
 
 from face3d_cli.cli import output
 from face3d_cli.cli.batch_tasks import TASKS, task_from
-from face3d_cli.errors import StageError, UsageError
+from face3d_cli.errors import StageError, UnreadableInput, UsageError
 from face3d_cli.settings import BatchSettings
 
 if TYPE_CHECKING:
@@ -133,7 +133,13 @@ def _discover(
         return listed_photos(split_list(text), names)
     for folder in results:
         require_apart(Path(photos), folder)
-    return find_photos(Path(photos), names, leave_out=results)
+    found = find_photos(Path(photos), names, leave_out=results)
+    if not (found.photos or found.problems):
+        raise UnreadableInput(
+            f"expected photos in {photos}, found none among {found.num_ignored} other files",
+            hint="look at --include and --exclude" if include or exclude else "name another folder",
+        )
+    return found
 
 
 def _engine(

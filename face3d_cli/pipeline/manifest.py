@@ -6,6 +6,7 @@ never changed: a photo that is done again gets another line, and the later one c
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -233,7 +234,8 @@ def _as_output_error(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as problem:
+        is_full = problem.errno in (errno.ENOSPC, errno.EDQUOT)
         raise OutputError(
             f"cannot write {path}: {problem.strerror or problem}",
-            hint="free some space there, or name another folder with -o",
+            hint="free some space there" if is_full else "name another folder with -o",
         ) from problem

@@ -86,14 +86,13 @@ def supervise(
     """
     source, waiting = iter(jobs), deque[_Attempt]()
     states: dict[Worker, _State] = {}
+    finished: list[tuple[Job, Outcome]] = []
     size, start_failures, any_ready = engine.size(), 0, False
     started_s = time.monotonic()
     while True:
         busy = sum(state.attempt is not None for state in states.values())
         while len(waiting) < size - busy and (job := next(source, None)) is not None:
             waiting.append(_Attempt(job))
-        if not waiting and not busy:
-            return
         while len(states) < min(size, busy + len(waiting)):
             states[engine.start()] = _State()
         for worker, state in states.items():
@@ -101,6 +100,10 @@ def supervise(
                 state.attempt = waiting.popleft()
                 state.deadline_s = time.monotonic() + settings.timeout_s
                 engine.send(worker, state.attempt.job)
+        yield from finished  # only now: what the caller does with them keeps no worker waiting
+        finished.clear()
+        if not waiting and not any(state.attempt for state in states.values()):
+            return
         soonest_s = min((s.deadline_s for s in states.values() if s.attempt), default=None)
         if not any_ready:
             soonest_s = started_s + settings.start_timeout_s
@@ -114,7 +117,7 @@ def supervise(
                 attempt, state.attempt = state.attempt, None
                 if attempt is None:  # it could not even start
                     raise event.stop or StageError("a worker failed before its first photo")
-                yield attempt.job, event
+                finished.append((attempt.job, event))
             else:
                 engine.kill(worker)
                 del states[worker]
@@ -127,7 +130,7 @@ def supervise(
                 else:
                     number = state.attempt.number
                     reason = f"its worker died {number} times; the last one {event.reason}"
-                    yield state.attempt.job, failed_job(state.attempt.job, reason)
+                    finished.append((state.attempt.job, failed_job(state.attempt.job, reason)))
         now_s = time.monotonic()
         if not any_ready and now_s > started_s + settings.start_timeout_s:
             raise StageError(
@@ -139,4 +142,4 @@ def supervise(
                 engine.kill(worker)
                 del states[worker]
                 reason = f"not done within {settings.timeout_s:g} s"
-                yield state.attempt.job, failed_job(state.attempt.job, reason)
+                finished.append((state.attempt.job, failed_job(state.attempt.job, reason)))

@@ -181,6 +181,17 @@ def test_a_list_on_stdin(photos: Path, tmp_path: Path) -> None:
     assert {name.rsplit("/", 1)[0] for name in outputs_in(tmp_path / "out")} == {"a", "b"}
 
 
+def test_a_folder_without_photos_is_refused_and_an_empty_list_is_nothing_to_do(
+    photos: Path, tmp_path: Path
+) -> None:
+    result = face3d("batch", photos, "-o", tmp_path / "out", "--include", "*.gif")
+    assert result.returncode == 3
+    assert "found none among 3 other files; look at --include" in result.stderr
+    assert not (tmp_path / "out").exists()
+    result = face3d("batch", "-", "-o", tmp_path / "out", input="")
+    assert (result.returncode, counts_in(result)) == (0, (0, 0, 0, 0))
+
+
 def test_a_dry_run_does_nothing(photos: Path, tmp_path: Path) -> None:
     result = face3d("batch", photos, "-o", tmp_path / "out", "--dry-run", "--exclude", "*.png")
     assert result.returncode == 0
