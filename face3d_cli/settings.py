@@ -18,6 +18,8 @@ OptimizerName = Literal["adam", "sgd"]
 UpAxis = Literal["y", "z"]
 TextureFormat = Literal["png", "jpeg"]
 ClassSet = Literal["all", "fasseg"]
+EncoderName = Literal["resfcn", "resnet18", "mobilenetv2"]
+DecoderName = Literal["published", "light"]
 
 
 @dataclass(frozen=True)
@@ -245,6 +247,78 @@ SECOND_STAGE_TRAINING = SegmentationTrainingSettings(
     loop=LoopSettings(steps=1000, learning_rate=1.5e-3, warmup_steps=50, ema_decay=0.99),
     crop_schedule=((0.0, 352),),
 )
+
+
+@dataclass(frozen=True)
+class PositionMapNetSettings:
+    """Shape of a position map network (`networks/prnet.py`); stored beside its weights.
+
+    Attributes:
+        decoder: "published" is PRNet's, 32 times finer than the features; "light" gives small maps.
+        input_px: side of the picture.
+        widths: channels of the light decoder, coarsest first; its map has 4 * 2 ** (n - 1) texels.
+    """
+
+    encoder: EncoderName = "resnet18"
+    decoder: DecoderName = "light"
+    input_px: int = 128
+    widths: tuple[int, ...] = (256, 160, 96, 64, 48)
+
+    @property
+    def map_px(self) -> int:
+        """Side of the map."""
+        return self.input_px if self.decoder == "published" else 4 << (len(self.widths) - 1)
+
+
+@dataclass(frozen=True)
+class PositionMapTrainingSettings:
+    """How a position map network is trained (`training/prnet.py`); shares are probabilities.
+
+    Attributes:
+        scale: how much larger or smaller than usual the face appears, as standard deviation of the
+            logarithm.
+        shift: of the face, as standard deviation, in sides of the picture.
+        roll_deg: standard deviation of most in-plane turns; the rest is even up to `max_roll_deg`.
+        photo_share: of samples that are photos as they are, not turned in depth.
+        landmark_weight: of the mean distance of the 68 points in the picture, beside the map's.
+        neck_weight: of the neck in the map's loss; the publication has 0.
+        held_out_share: of the photos, for choosing settings.
+    """
+
+    network: PositionMapNetSettings = PositionMapNetSettings()
+    loop: LoopSettings = LoopSettings(
+        steps=7000, batch_size=32, learning_rate=2e-3, warmup_steps=300, weight_decay=0.02
+    )
+    augment: AugmentSettings = AugmentSettings(color=1.1, light_share=0.25)
+    scale: float = 0.09
+    shift: float = 0.035
+    roll_deg: float = 14.0
+    max_roll_deg: float = 60.0
+    steep_share: float = 0.15
+    photo_share: float = 0.35
+    occluder_share: float = 0.2
+    landmark_weight: float = 1.0
+    neck_weight: float = 0.5
+    held_out_share: float = 0.03
+
+
+@dataclass(frozen=True)
+class SynthSettings:
+    """How training samples are made of labelled photos (`training/synth`).
+
+    Attributes:
+        turned_per_photo: pictures turned in depth, beside the photo itself.
+        yaw_deg: range that the head is turned to, either way.
+        pitch_deg: standard deviation of the turn up or down.
+        relight: strongest change of light.
+    """
+
+    turned_per_photo: int = 3
+    yaw_deg: tuple[float, float] = (10.0, 92.0)
+    pitch_deg: float = 13.0
+    relight: float = 0.45
+    filler_share: float = 0.75
+    seed: int = 0
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from face3d_cli.cli.meshnet import meshnet
 from face3d_cli.cli.reconstruct import reconstruct
 from face3d_cli.cli.report import report
 from face3d_cli.cli.segment import segment
+from face3d_cli.cli.synth import synth
 from face3d_cli.cli.train import train_app
 from face3d_cli.errors import Face3dError
 from face3d_cli.version import __version__
@@ -85,6 +86,7 @@ app.command()(reconstruct)
 app.command()(landmarks)
 app.command()(fit)
 app.command()(segment)
+app.command()(synth)
 app.command()(meshnet)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(batch)
 app.command()(report)

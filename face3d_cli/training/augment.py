@@ -64,9 +64,9 @@ def augment(
     if rng.random() < settings.background_share:
         image = _replace_background(image, labels == sample.background, fillers, rng)
     if rng.random() < settings.occluder_share:
-        image, labels = _occlude(image, labels, sample.background, label_stride, fillers, rng)
-    image = _recolor(image, settings, rng)
-    return _degrade(image, settings, rng), labels
+        image, labels = occlude(image, labels, sample.background, label_stride, fillers, rng)
+    image = recolor(image, settings, rng)
+    return degrade(image, settings, rng), labels
 
 
 def _random_placement(
@@ -161,7 +161,7 @@ def _replace_background(
     return np.asarray(image * (1 - alpha) + filler(fillers, size, rng) * alpha, np.uint8)
 
 
-def _occlude(
+def occlude(
     image: RgbImage,
     labels: LabelImage,
     background: int,
@@ -196,7 +196,7 @@ def _occlude(
     return image, np.where(covered, np.uint8(background), labels).astype(np.uint8)
 
 
-def _recolor(image: RgbImage, settings: AugmentSettings, rng: Rng) -> RgbImage:
+def recolor(image: RgbImage, settings: AugmentSettings, rng: Rng) -> RgbImage:
     """Brightness, contrast, gamma and white balance as one table; saturation; side light."""
     strength = settings.color
     levels = np.arange(256, dtype=np.float64)[:, None] / 255
@@ -220,7 +220,7 @@ def _recolor(image: RgbImage, settings: AugmentSettings, rng: Rng) -> RgbImage:
     return image
 
 
-def _degrade(image: RgbImage, settings: AugmentSettings, rng: Rng) -> RgbImage:
+def degrade(image: RgbImage, settings: AugmentSettings, rng: Rng) -> RgbImage:
     """Low resolution, blur, noise and JPEG artefacts, each now and then."""
     size = image.shape[0]
     picture: Any = image

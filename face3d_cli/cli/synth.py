@@ -1,0 +1,88 @@
+"""`face3d synth`: training samples for position map networks, from labelled photos."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from face3d_cli.arrays import RgbImage
+from face3d_cli.cli import output
+from face3d_cli.settings import SegmentationTrainingSettings, SynthSettings
+
+_DEFAULTS = SynthSettings()
+
+
+def synth(
+    labels: Annotated[
+        Path,
+        typer.Option(
+            "--labels",
+            exists=True,
+            dir_okay=False,
+            metavar="FILE",
+            help="MediaPipe's points, written by benchmarks/label_with_mediapipe.py.",
+        ),
+    ],
+    data: Annotated[
+        Path,
+        typer.Option(
+            "--data",
+            exists=True,
+            file_okay=False,
+            metavar="DIR",
+            help="Folder that the labels' names are below.",
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for the samples.")
+    ],
+    backgrounds: Annotated[
+        list[Path] | None,
+        typer.Option(
+            exists=True,
+            file_okay=False,
+            metavar="DIR",
+            help="Segmentation data set whose face-free parts serve as backgrounds; repeatable.",
+        ),
+    ] = None,
+    turned: Annotated[
+        int, typer.Option(min=0, help="Pictures turned in depth for each photo.")
+    ] = _DEFAULTS.turned_per_photo,
+    seed: Annotated[int, typer.Option(min=0, help="Decides every random choice.")] = _DEFAULTS.seed,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes.")] = 1,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Only this many photos, evenly spread.")
+    ] = None,
+) -> None:
+    """Make training samples: photos as they are, and photos turned in depth up to profile.
+
+    Behind each photo's MediaPipe points a face of ICT-FaceKit is fitted, which gives the position
+    map. A run that was stopped goes on where it was.
+
+    Example: face3d synth --labels labels.npz --data photos -o samples -j 4
+    """
+    from face3d_cli.training.synth.folder import LabelledPoints, make_folder, read_labels
+    from face3d_cli.training.unet import load_sources
+
+    fillers: list[RgbImage] = []
+    if backgrounds:
+        folders = [(folder, 1.0) for folder in backgrounds]
+        _, _, fillers = load_sources(folders, SegmentationTrainingSettings())
+    found = read_labels(labels)
+    if limit is not None and limit < len(found.names):
+        kept = [round(i * len(found.names) / limit) for i in range(limit)]
+        found = LabelledPoints(tuple(found.names[i] for i in kept), found.points[kept])
+    with output.progress(None, "samples") as advance:
+        count = make_folder(
+            found,
+            data,
+            out,
+            replace(_DEFAULTS, turned_per_photo=turned, seed=seed),
+            fillers=fillers,
+            jobs=jobs,
+            on_part=lambda done, total: advance(text=f"part {done} of {total}"),
+        )
+    output.result(f"{count} samples in {out}")

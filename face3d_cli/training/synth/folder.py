@@ -1,0 +1,284 @@
+"""A folder of training samples: written by many processes, a part at a time; read by mapping.
+
+`surface.npz` holds the linear model of position maps; `part-NNN.images.npy` (N, S, S, 3) uint8 and
+`part-NNN.faces.npz` hold the samples of some photos. Nothing is pickled. A part is there whole or
+not at all, so a run that was stopped goes on where it was.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from face3d_cli.arrays import FloatArray, Mask, RgbImage
+from face3d_cli.errors import StageError, UnreadableInput
+from face3d_cli.io.atomic import atomic_path
+from face3d_cli.settings import SynthSettings
+from face3d_cli.training.synth.fit import Correspondence, FitSettings, learn_correspondence
+from face3d_cli.training.synth.make import MAP_PX, PX_PER_CM, Sample, samples_of_photo
+from face3d_cli.training.synth.surface import face_surface
+
+PHOTOS_PER_PART = 64
+_FACES = ("coefficients", "rotation", "shift_px", "yaw_deg", "is_turned")
+
+
+@dataclass(frozen=True)
+class LabelledPoints:
+    """What `benchmarks/label_with_mediapipe.py` writes: names below a folder, and points."""
+
+    names: tuple[str, ...]
+    points: FloatArray  # (N, 478, 3)
+
+
+def read_labels(path: Path) -> LabelledPoints:
+    """Read the archive of labels.
+
+    Raises:
+        UnreadableInput: it is none.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            names = tuple(str(name) for name in archive["names"])
+            points = np.asarray(archive["points"], np.float64)
+    except Exception as problem:  # damaged archives raise errors of many kinds
+        raise UnreadableInput(
+            f"{path} holds no labels: {problem}",
+            hint="write it with benchmarks/label_with_mediapipe.py",
+        ) from problem
+    if points.shape != (len(names), 478, 3) or not np.isfinite(points).all():
+        raise UnreadableInput(f"{path}: expected ({len(names)}, 478, 3) points")
+    return LabelledPoints(names, points)
+
+
+@dataclass(frozen=True)
+class _Job:
+    number: int
+    names: tuple[str, ...]
+    points: FloatArray
+
+
+@dataclass
+class _Worker:
+    """What each process keeps between parts."""
+
+    data: Path
+    out: Path
+    pairs: Correspondence
+    fillers: list[RgbImage]
+    settings: SynthSettings
+
+
+_worker: _Worker | None = None
+
+
+def make_folder(
+    labels: LabelledPoints,
+    data: Path,
+    out: Path,
+    settings: SynthSettings = SynthSettings(),
+    *,
+    fillers: list[RgbImage] | None = None,
+    jobs: int = 1,
+    on_part: Callable[[int, int], None] = lambda done, total: None,
+) -> int:
+    """Make the samples of all labelled photos; parts that are there already are kept.
+
+    Returns:
+        The number of samples in the folder.
+
+    Raises:
+        UnreadableInput: a photo cannot be read.
+        ModelError: ICT-FaceKit or the segmentation network is missing.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    pairs = _shared_tables(labels, out, settings)
+    todo = []
+    starts = range(0, len(labels.names), PHOTOS_PER_PART)
+    for number, start in enumerate(starts):
+        if not _faces_path(out, number).exists():
+            rows = slice(start, start + PHOTOS_PER_PART)
+            todo.append(_Job(number, labels.names[rows], labels.points[rows]))
+    # In mixed order, so that what is there early is of every kind.
+    todo = [todo[i] for i in np.random.default_rng(settings.seed).permutation(len(todo))]
+    start_with = (data, out, pairs, fillers or [], settings)
+    if jobs == 1:
+        _begin(*start_with)
+        for done, job in enumerate(todo, start=1):
+            _make_part(job)
+            on_part(done, len(todo))
+    else:
+        context = multiprocessing.get_context("spawn")
+        with context.Pool(jobs, _begin, start_with) as pool:
+            for done, _ in enumerate(pool.imap_unordered(_make_part, todo), start=1):
+                on_part(done, len(todo))
+    return len(SampleFolder.open(out))
+
+
+def _shared_tables(labels: LabelledPoints, out: Path, settings: SynthSettings) -> Correspondence:
+    """Learn the correspondence once, and write the linear model of position maps."""
+    path = out / "pairs.npz"
+    if not path.exists():
+        surface = face_surface(MAP_PX)
+        with atomic_path(out / "surface.npz") as unfinished, unfinished.open("wb") as handle:
+            np.savez(
+                handle,
+                mean_cm=surface.map_mean_cm.astype(np.float32),
+                basis_cm=surface.map_basis_cm.astype(np.float16),
+                valid=surface.valid,
+                px_per_cm=np.float64(PX_PER_CM),
+            )
+        found = learn_correspondence(surface, labels.points, FitSettings(), settings.seed)
+        with atomic_path(path) as unfinished, unfinished.open("wb") as handle:
+            np.savez(handle, point=found.point, vertex=found.vertex, weight=found.weight)
+    with np.load(path, allow_pickle=False) as archive:
+        return Correspondence(archive["point"], archive["vertex"], archive["weight"])
+
+
+def _begin(
+    data: Path, out: Path, pairs: Correspondence, fillers: list[RgbImage], settings: SynthSettings
+) -> None:
+    global _worker
+    import cv2
+
+    cv2.setNumThreads(1)
+    _worker = _Worker(data, out, pairs, fillers, settings)
+
+
+def _make_part(job: _Job) -> int:
+    assert _worker is not None, "the process was not begun"
+    surface = face_surface(MAP_PX)
+    rng = np.random.default_rng((_worker.settings.seed, job.number))
+    samples: list[Sample] = []
+    names: list[str] = []
+    for name, points in zip(job.names, job.points, strict=True):
+        made = list(
+            samples_of_photo(
+                _worker.data / name,
+                points,
+                surface,
+                _worker.pairs,
+                _worker.fillers,
+                rng,
+                _worker.settings,
+            )
+        )
+        samples += made
+        names += [name] * len(made)
+    images = np.stack([s.image for s in samples]) if samples else np.zeros((0, 1, 1, 3), np.uint8)
+    with atomic_path(_images_path(_worker.out, job.number)) as path, path.open("wb") as handle:
+        np.save(handle, images)
+    faces: dict[str, Any] = {
+        field: np.array([getattr(sample, field) for sample in samples]) for field in _FACES
+    }
+    with atomic_path(_faces_path(_worker.out, job.number)) as path, path.open("wb") as handle:
+        np.savez(handle, names=np.array(names, dtype=np.str_), **faces)
+    return len(samples)
+
+
+def _images_path(out: Path, number: int) -> Path:
+    return out / f"part-{number:03d}.images.npy"
+
+
+def _faces_path(out: Path, number: int) -> Path:
+    return out / f"part-{number:03d}.faces.npz"
+
+
+@dataclass(frozen=True, eq=False)
+class SampleFolder:
+    """All samples of a folder.
+
+    Attributes:
+        images: one mapped (N, S, S, 3) array for each part.
+        part, row: (N,) where each sample's picture is.
+        names: (N,) the photo that each is made of.
+        coefficients, rotation, shift_px, yaw_deg, is_turned: (N, ...) as in `Sample`.
+        mean_cm, basis_cm, valid, px_per_cm: the linear model of position maps.
+    """
+
+    images: list[npt.NDArray[np.uint8]]
+    part: npt.NDArray[np.int64]
+    row: npt.NDArray[np.int64]
+    names: npt.NDArray[np.str_]
+    coefficients: FloatArray
+    rotation: FloatArray
+    shift_px: FloatArray
+    yaw_deg: FloatArray
+    is_turned: npt.NDArray[np.bool_]
+    mean_cm: FloatArray
+    basis_cm: FloatArray
+    valid: Mask
+    px_per_cm: float
+
+    def __len__(self) -> int:
+        """Number of samples."""
+        return len(self.names)
+
+    @staticmethod
+    def open(folder: Path) -> SampleFolder:
+        """Map a folder.
+
+        Raises:
+            UnreadableInput: it holds no samples, or damaged ones.
+        """
+        paths = sorted(folder.glob("part-*.faces.npz"))
+        try:
+            with np.load(folder / "surface.npz", allow_pickle=False) as archive:
+                surface = {key: archive[key] for key in archive.files}
+            images, part, row, columns = [], [], [], []
+            for path in paths:
+                with np.load(path, allow_pickle=False) as archive:
+                    if not len(archive["names"]):
+                        continue
+                    columns.append({key: archive[key] for key in ("names", *_FACES)})
+                name = path.name.replace(".faces.npz", ".images.npy")
+                images.append(np.load(folder / name, mmap_mode="r", allow_pickle=False))
+                count = len(columns[-1]["names"])
+                if len(images[-1]) != count:
+                    raise UnreadableInput(f"{path.name} and {name} differ in length")
+                part.append(np.full(count, len(images) - 1))
+                row.append(np.arange(count))
+        except (OSError, KeyError, ValueError) as problem:
+            raise UnreadableInput(
+                f"{folder} holds no training samples: {problem}", hint="make them with face3d synth"
+            ) from problem
+        if not columns:
+            raise UnreadableInput(f"{folder} holds no training samples")
+        joined = {key: np.concatenate([c[key] for c in columns]) for key in columns[0]}
+        return SampleFolder(
+            images,
+            np.concatenate(part),
+            np.concatenate(row),
+            mean_cm=surface["mean_cm"],
+            basis_cm=surface["basis_cm"].astype(np.float32),
+            valid=surface["valid"],
+            px_per_cm=float(surface["px_per_cm"]),
+            **joined,
+        )
+
+    def image(self, index: int) -> RgbImage:
+        """(S, S, 3) one picture."""
+        return np.asarray(self.images[self.part[index]][self.row[index]])
+
+    def position_map(self, index: int) -> FloatArray:
+        """(M, M, 3) its position map in pixels of the picture."""
+        shape = self.mean_cm + np.tensordot(self.coefficients[index], self.basis_cm, axes=1)
+        placed = shape @ (self.px_per_cm * self.rotation[index].T) * (1.0, -1.0, 1.0)
+        moved: FloatArray = (placed + self.shift_px[index]).astype(np.float32)
+        return moved
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a folder that was made of another surface.
+
+    Raises:
+        StageError: the size of its maps is not that of this version.
+    """
+    samples = SampleFolder.open(folder)
+    if samples.mean_cm.shape != (MAP_PX, MAP_PX, 3):
+        raise StageError(f"{folder} holds maps of {samples.mean_cm.shape}, expected {MAP_PX} px")

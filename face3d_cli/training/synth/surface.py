@@ -1,0 +1,75 @@
+"""ICT-FaceKit as a linear model of position maps, and of the head around them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from face3d_cli.arrays import FloatArray, Mask, Points2, Points3, Triangles
+from face3d_cli.core.ict_topology import LANDMARK_VERTICES, PARTS
+from face3d_cli.core.uv_atlas import UvAtlas
+from face3d_cli.stages.ict_model import IctModel
+from face3d_cli.training.synth.layout import face_layout, face_triangles
+
+_HEAD_END = PARTS["head_neck"].end_vertex
+
+
+@dataclass(frozen=True, eq=False)
+class FaceSurface:
+    """The head's shapes, in centimetres, and its face on a square of texels.
+
+    Attributes:
+        mean_cm: (V, 3) vertices of face and head, V = 11248.
+        basis_cm: (K, V, 3) identity shapes, then expressions without the eyeballs' turns.
+        num_identities: how many of the K are identity.
+        head_triangles: (F, 3) of face and head together.
+        map_mean_cm: (S, S, 3) the mean face on the square, continued beyond its edge.
+        map_basis_cm: (K, S, S, 3) the same for the shapes.
+        valid: (S, S) True where the texel's centre lies on the face.
+    """
+
+    mean_cm: Points3
+    basis_cm: FloatArray
+    num_identities: int
+    head_triangles: Triangles
+    uv: Points2
+    map_mean_cm: FloatArray
+    map_basis_cm: FloatArray
+    valid: Mask
+
+    @property
+    def landmark_vertices(self) -> list[int]:
+        """The 68 vertices that ICT-FaceKit's README marks."""
+        return list(LANDMARK_VERTICES)
+
+
+@lru_cache(maxsize=2)
+def face_surface(size: int) -> FaceSurface:
+    """Read ICT-FaceKit from the store and unfold its face on a square of that size.
+
+    Raises:
+        ModelError: the model is missing or damaged.
+    """
+    model = IctModel.load()
+    kept = [i for i, name in enumerate(model.expression_names) if not name.startswith("eyeLook")]
+    basis = np.concatenate(
+        [model.identity_cm[:, :_HEAD_END], model.expression_cm[kept][:, :_HEAD_END]]
+    )
+    mean = model.neutral_cm[:_HEAD_END].astype(np.float64)
+    inside = (model.triangles < _HEAD_END).all(axis=1)
+    inside &= model.polygon_of_triangle < PARTS["head_neck"].end_polygon
+    uv = face_layout(model)
+    atlas = UvAtlas(uv, face_triangles(model), size)
+    end = PARTS["face"].end_vertex
+    return FaceSurface(
+        mean_cm=mean,
+        basis_cm=basis,
+        num_identities=len(model.identity_cm),
+        head_triangles=model.triangles[inside],
+        uv=uv,
+        map_mean_cm=atlas.bake(mean[:end]),
+        map_basis_cm=np.stack([atlas.bake(shape[:end]) for shape in basis]),
+        valid=atlas.is_inside,
+    )
