@@ -91,7 +91,7 @@ class LinearFitSettings:
 
     pose_steps: int = 5
     steps: int = 12
-    landmark_noise: float = 0.03
+    landmark_noise: float = 0.018
     jaw_noise: float = 0.05
     jaw_slack: float = 3.0
     opening_noise: float = 0.015
@@ -101,7 +101,7 @@ class LinearFitSettings:
     shape_spread: float = 1.0
     expression_spread: float = 0.4
     asymmetry_spread: float = 0.2
-    # Landmarks say little or nothing of these; what they move would go to them instead of the shape.
+    # Landmarks say little or nothing of these; what moves would go to them instead of the shape.
     rare_factor: float = 0.25
     rare_expressions: tuple[str, ...] = (
         "jawForward", "jawLeft", "jawRight", "cheekPuff_L", "cheekPuff_R", "mouthClose",
@@ -122,6 +122,18 @@ class TextureSettings:
     depth_slack: float = 0.015  # of the face's extent: nearer than this is the same surface
     facing_from: float = 0.25  # cosine to the viewer at which a texel begins to count as seen,
     facing_to: float = 0.6  # and from which it counts fully
+
+
+@dataclass(frozen=True)
+class HeadColors:
+    """sRGB of what a photo does not show of a head, under even light (`stages/ict_texture.py`)."""
+
+    sclera: tuple[int, int, int] = (226, 219, 212)
+    iris: tuple[int, int, int] = (96, 68, 48)
+    pupil: tuple[int, int, int] = (12, 10, 10)
+    teeth: tuple[int, int, int] = (224, 214, 196)
+    gums: tuple[int, int, int] = (186, 104, 98)
+    mouth: tuple[int, int, int] = (92, 42, 40)
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from face3d_cli.arrays import FloatArray, Points2, Points3, RgbImage, Triangles, check_shape
 from face3d_cli.settings import Unit
@@ -27,6 +29,10 @@ class Mesh:
         blendshapes: name to (V, 3) displacement in `unit`.
         unit: length of one unit of the vertices.
         name: what Blender calls the object.
+        weights: how far each blendshape is on to begin with, by name; 0 where it is not named.
+        weld: (V,) vertices of the same number are one point with several UVs, and share a normal;
+            None where each is its own.
+        pivot: (3,) the point about which the object turns, an eye's centre; None is the origin.
     """
 
     vertices: Points3
@@ -37,6 +43,9 @@ class Mesh:
     blendshapes: dict[str, Points3] = field(default_factory=dict)
     unit: Unit = "m"
     name: str = "face"
+    weights: dict[str, float] = field(default_factory=dict)
+    weld: npt.NDArray[np.int64] | None = None
+    pivot: FloatArray | None = None
 
     def __post_init__(self) -> None:
         check_shape(self.vertices, (None, 3), "vertices")
@@ -57,8 +66,65 @@ class Mesh:
             self,
             vertices=self.vertices * factor,
             blendshapes={name: delta * factor for name, delta in self.blendshapes.items()},
+            pivot=None if self.pivot is None else self.pivot * factor,
             unit=unit,
         )
+
+    def posed(self) -> Mesh:
+        """The mesh with its blendshapes as far on as `weights` says, for formats without them."""
+        moved = self.vertices
+        for name, weight in self.weights.items():
+            if weight:
+                moved = moved + weight * self.blendshapes[name]
+        return self if moved is self.vertices else replace(self, vertices=moved, weights={})
+
+    def normals(self) -> FloatArray:
+        """(V, 3) unit normals, alike where vertices are one point."""
+        return welded_normals(self.vertices, self.triangles, self.weld)
+
+
+def welded_normals(
+    vertices: Points3, triangles: Triangles, weld: npt.NDArray[np.int64] | None
+) -> FloatArray:
+    """(V, 3) unit normals as `vertex_normals`, taken over all vertices of the same number."""
+    if weld is None:
+        return vertex_normals(vertices, triangles)
+    points = np.zeros((int(weld.max()) + 1, 3))
+    points[weld] = vertices
+    return vertex_normals(points, weld[triangles].astype(np.int32))[weld]
+
+
+def merged(meshes: Sequence[Mesh]) -> Mesh:
+    """One mesh of several that share a unit and a texture, for formats that hold one object.
+
+    Blendshapes are joined by name; a mesh that lacks one does not move.
+    """
+    first = meshes[0]
+    starts = np.cumsum([0, *(len(mesh.vertices) for mesh in meshes)])
+    names = list(dict.fromkeys(name for mesh in meshes for name in mesh.blendshapes))
+    welds = [np.arange(len(m.vertices)) if m.weld is None else m.weld for m in meshes]
+    weld_starts = np.cumsum([0, *(int(weld.max()) + 1 for weld in welds)])
+    return replace(
+        first,
+        vertices=np.concatenate([mesh.vertices for mesh in meshes]),
+        triangles=np.concatenate(
+            [m.triangles + start for m, start in zip(meshes, starts, strict=False)]
+        ).astype(np.int32),
+        uv=None
+        if any(mesh.uv is None for mesh in meshes)
+        else np.concatenate([mesh.uv for mesh in meshes if mesh.uv is not None]),
+        blendshapes={
+            name: np.concatenate(
+                [m.blendshapes.get(name, np.zeros_like(m.vertices)) for m in meshes]
+            )
+            for name in names
+        },
+        weights={name: weight for mesh in meshes for name, weight in mesh.weights.items()},
+        weld=np.concatenate(
+            [weld + start for weld, start in zip(welds, weld_starts, strict=False)]
+        ),
+        pivot=None,
+    )
 
 
 def triangle_normals(vertices: Points3, triangles: Triangles) -> FloatArray:

@@ -13,14 +13,15 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from face3d_cli.arrays import FloatArray, RgbImage
-from face3d_cli.core.mesh import Mesh, vertex_normals
+from face3d_cli.arrays import FloatArray, Points3, RgbImage
+from face3d_cli.core.mesh import METRES_PER_UNIT, Mesh, vertex_normals
 from face3d_cli.io.atomic import atomic_path
 from face3d_cli.io.image import encode_png
 from face3d_cli.settings import MeshFileSettings, TextureFormat, Unit
@@ -32,11 +33,29 @@ FLOAT, UNSIGNED_SHORT, UNSIGNED_INT = 5126, 5123, 5125
 _VERTEX_BUFFER, _INDEX_BUFFER = 34962, 34963
 _LINEAR, _LINEAR_MIPMAP_LINEAR, _CLAMP_TO_EDGE = 9729, 9987, 33071
 _ROUGHNESS = 0.6
+_SPARSE_FROM_BYTES = 50_000  # saved by a sparse accessor before it is worth its indices
 _TYPE_OF_WIDTH = {1: "SCALAR", 2: "VEC2", 3: "VEC3", 4: "VEC4"}
 
 
+@dataclass(frozen=True)
+class FaceNode:
+    """One face of a scene: a node whose children are its meshes and its landmarks.
+
+    Attributes:
+        name: of the node.
+        meshes: head, eyes, ...; each turns about its own pivot.
+        landmarks_m: (68, 3), written as empties; None writes none.
+        place_m: (3,) where the face stands in the scene.
+    """
+
+    name: str
+    meshes: tuple[Mesh, ...]
+    landmarks_m: Points3 | None = None
+    place_m: FloatArray | None = None
+
+
 def save_glb(
-    meshes: Sequence[Mesh],
+    meshes: Sequence[Mesh | FaceNode],
     path: Path,
     *,
     unit: Unit = "m",
@@ -46,7 +65,8 @@ def save_glb(
     """Write meshes as nodes of one GLB file.
 
     Args:
-        meshes: in the head frame, which is glTF's own: +Y up, +Z forward.
+        meshes: in the head frame, which is glTF's own: +Y up, +Z forward; a `FaceNode` becomes a
+            node with children.
         path: the GLB file.
         unit: of the file; glTF means metres, another unit is noted in `asset.extras`.
         texture_format: how textures are embedded: PNG keeps every pixel, JPEG is much smaller.
@@ -57,7 +77,10 @@ def save_glb(
     """
     scene = _Scene(texture_format)
     for mesh in meshes:
-        scene.add(mesh.in_unit(unit))
+        if isinstance(mesh, Mesh):
+            scene.roots.append(scene.add(mesh.in_unit(unit)))
+        else:
+            scene.roots.append(scene.add_face(mesh, unit))
     extras = dict(provenance or {})
     if unit != "m":
         extras["unit"] = unit
@@ -95,12 +118,31 @@ class _Scene:
             )
         }  # fmt: skip
         self.texture_index: dict[int, int] = {}  # id of a texture array: its index
+        self.material_index: dict[int, int] = {}  # the same: its material
+        self.roots: list[int] = []
 
-    def add(self, mesh: Mesh) -> None:
-        """Append one mesh as a node of its own."""
-        normals = vertex_normals(mesh.vertices, mesh.triangles)
+    def add_face(self, face: FaceNode, unit: Unit) -> int:
+        """Append a face as a node with children; returns the node."""
+        factor = METRES_PER_UNIT["m"] / METRES_PER_UNIT[unit]
+        children = [self.add(mesh.in_unit(unit)) for mesh in face.meshes]
+        if face.landmarks_m is not None:
+            points = (face.landmarks_m * factor).astype(np.float32).tolist()
+            empties = [
+                self._append("nodes", {"name": f"landmark_{index:02}", "translation": point})
+                for index, point in enumerate(points)
+            ]
+            children.append(self._append("nodes", {"name": "landmarks", "children": empties}))
+        node: dict[str, Any] = {"name": face.name, "children": children}
+        if face.place_m is not None and np.any(face.place_m):
+            node["translation"] = (face.place_m * factor).astype(np.float32).tolist()
+        return self._append("nodes", node)
+
+    def add(self, mesh: Mesh) -> int:
+        """Append one mesh as a node of its own; returns the node."""
+        normals = mesh.normals()
+        vertices = mesh.vertices if mesh.pivot is None else mesh.vertices - mesh.pivot
         attributes = {
-            "POSITION": self._accessor(mesh.vertices, with_bounds=True),
+            "POSITION": self._accessor(vertices, with_bounds=True),
             "NORMAL": self._accessor(normals),
         }
         if mesh.uv is not None:
@@ -124,17 +166,17 @@ class _Scene:
         if mesh.blendshapes:
             primitive["targets"] = [
                 {
-                    "POSITION": self._accessor(delta, with_bounds=True),
-                    "NORMAL": self._accessor(
-                        vertex_normals(mesh.vertices + delta, mesh.triangles) - normals
-                    ),
+                    "POSITION": self._displacement(delta, with_bounds=True),
+                    "NORMAL": self._displacement(_turned_normals(mesh, normals, delta)),
                 }
                 for delta in mesh.blendshapes.values()
             ]
-            entry["weights"] = [0.0] * len(mesh.blendshapes)
+            entry["weights"] = [float(mesh.weights.get(name, 0.0)) for name in mesh.blendshapes]
             entry["extras"] = {"targetNames": list(mesh.blendshapes)}
-        mesh_index = self._append("meshes", entry)
-        self._append("nodes", {"name": mesh.name, "mesh": mesh_index})
+        node: dict[str, Any] = {"name": mesh.name, "mesh": self._append("meshes", entry)}
+        if mesh.pivot is not None:
+            node["translation"] = mesh.pivot.astype(np.float32).tolist()
+        return self._append("nodes", node)
 
     def glb(self, extras: Mapping[str, Any]) -> bytes:
         """Close the document: 12-byte header, JSON chunk, BIN chunk, each padded to 4 bytes."""
@@ -144,7 +186,7 @@ class _Scene:
         document = {
             "asset": asset,
             "scene": 0,
-            "scenes": [{"nodes": list(range(len(self.lists["nodes"])))}],
+            "scenes": [{"nodes": self.roots}],
             **{name: entries for name, entries in self.lists.items() if entries},
             "buffers": [{"byteLength": len(self.buffer)}],
         }
@@ -194,13 +236,42 @@ class _Scene:
             entry["min"], entry["max"] = rows.min(axis=0).tolist(), rows.max(axis=0).tolist()
         return self._append("accessors", entry)
 
+    def _displacement(self, rows: FloatArray, *, with_bounds: bool = False) -> int:
+        """A float accessor of three columns, sparse where most rows are zero."""
+        rows = rows.astype("<f4")
+        (moved,) = np.nonzero(rows.any(axis=1))
+        if not len(moved) or rows.nbytes - 16 * len(moved) < _SPARSE_FROM_BYTES:
+            return self._accessor(rows, with_bounds=with_bounds)
+        index_type, dtype = (UNSIGNED_SHORT, "<u2") if len(rows) < 65536 else (UNSIGNED_INT, "<u4")
+        entry: dict[str, Any] = {
+            "componentType": FLOAT,
+            "count": len(rows),
+            "type": "VEC3",
+            "sparse": {
+                "count": len(moved),
+                "indices": {
+                    "bufferView": self._view(moved.astype(dtype).tobytes()),
+                    "componentType": index_type,
+                },
+                "values": {"bufferView": self._view(rows[moved].tobytes())},
+            },
+        }
+        if with_bounds:
+            entry["min"], entry["max"] = rows.min(axis=0).tolist(), rows.max(axis=0).tolist()
+        return self._append("accessors", entry)
+
     def _material(self, texture: RgbImage | None, name: str) -> int:
+        if texture is not None and id(texture) in self.material_index:
+            return self.material_index[id(texture)]
         shading: dict[str, Any] = {"metallicFactor": 0.0, "roughnessFactor": _ROUGHNESS}
         if texture is not None:
             shading["baseColorTexture"] = {"index": self._texture(texture, name)}
-        return self._append(
+        index = self._append(
             "materials", {"name": name, "pbrMetallicRoughness": shading, "doubleSided": True}
         )
+        if texture is not None:
+            self.material_index[id(texture)] = index
+        return index
 
     def _texture(self, texture: RgbImage, name: str) -> int:
         if id(texture) in self.texture_index:
@@ -227,6 +298,21 @@ class _Scene:
         index = self._append("textures", {"sampler": 0, "source": image})
         self.texture_index[id(texture)] = index
         return index
+
+
+def _turned_normals(mesh: Mesh, normals: FloatArray, delta: FloatArray) -> FloatArray:
+    """(V, 3) how a blendshape changes the normals; only triangles that it moves are looked at."""
+    weld = np.arange(len(normals)) if mesh.weld is None else mesh.weld
+    count = int(weld.max()) + 1 if len(weld) else 0
+    triangles = weld[mesh.triangles].astype(np.int32)
+    is_moved = np.zeros(count, bool)
+    is_moved[weld[delta.any(axis=1)]] = True
+    turned = np.zeros(count, bool)
+    turned[triangles[is_moved[triangles].any(axis=1)]] = True
+    points = np.zeros((count, 3))
+    points[weld] = mesh.vertices + delta
+    after = vertex_normals(points, triangles[turned[triangles].any(axis=1)])
+    return np.where(turned[weld][:, None], after[weld] - normals, 0.0)
 
 
 def _flipped(uv: FloatArray) -> FloatArray:

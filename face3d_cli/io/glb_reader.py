@@ -179,6 +179,11 @@ class _Reader:
         if "COLOR_0" in attributes:
             colors = srgb_from_linear(self._rows(attributes["COLOR_0"], None, count)[:, :3])
         name = entry.get("name")
+        blendshapes = self._blendshapes(entry, primitive, count)
+        weights = entry.get("weights", [0.0] * len(blendshapes))
+        if len(weights) != len(blendshapes):
+            raise _Broken(f"{len(weights)} weights of {len(blendshapes)} morph targets")
+        on = {key: float(w) for key, w in zip(blendshapes, weights, strict=True) if w}
         return Mesh(
             vertices=_finite(points @ transform[:3, :3].T + transform[:3, 3]),
             triangles=triangles,
@@ -186,9 +191,9 @@ class _Reader:
             texture=self._texture(primitive) if uv is not None else None,
             vertex_colors=colors,
             blendshapes={
-                name: _finite(delta @ transform[:3, :3].T)
-                for name, delta in self._blendshapes(entry, primitive, count).items()
+                name: _finite(delta @ transform[:3, :3].T) for name, delta in blendshapes.items()
             },
+            weights={key: weight for key, weight in on.items() if np.isfinite(weight)},
             name=name if isinstance(name, str) and name else self.path.stem,
         )
 

@@ -57,6 +57,8 @@ def save_mesh(
     path = Path(path)
     suffix = require_mesh_suffix(path)
     _require_sound(mesh)
+    if suffix != ".glb":
+        mesh = mesh.posed()
     frame = frame_of(path, unit=unit, up=up, for_blender=for_blender)
     comments = to_comments(provenance)
     if suffix == ".obj":

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from face3d_cli.arrays import FloatArray, RgbImage, Triangles
-from face3d_cli.core.mesh import Mesh, vertex_normals
+from face3d_cli.core.mesh import Mesh
 from face3d_cli.errors import OutputError
 from face3d_cli.io.atomic import atomic_paths
 from face3d_cli.io.frame import FileFrame, to_file
@@ -59,7 +59,7 @@ def save_obj(
         lines.append(_rows("v %.7g %.7g %.7g\n", mesh.vertices))
     if mesh.uv is not None:
         lines.append(_rows("vt %.7g %.7g\n", mesh.uv))
-    lines.append(_rows("vn %.6f %.6f %.6f\n", vertex_normals(mesh.vertices, mesh.triangles)))
+    lines.append(_rows("vn %.6f %.6f %.6f\n", mesh.normals()))
     if mesh.texture is not None:
         lines.append(f"usemtl {_MATERIAL}\n")
     lines.append("s 1\n")

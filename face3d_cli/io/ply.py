@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from face3d_cli.arrays import FloatArray, Points2, RgbImage
-from face3d_cli.core.mesh import Mesh, vertex_normals
+from face3d_cli.core.mesh import Mesh
 from face3d_cli.errors import UnreadableInput
 from face3d_cli.io.atomic import atomic_path
 from face3d_cli.io.frame import FileFrame, from_file, read_tag, to_file
@@ -44,7 +44,7 @@ def save_ply(
         (name, values.astype("<f4"))
         for names, rows in (
             (("x", "y", "z"), mesh.vertices),
-            (("nx", "ny", "nz"), vertex_normals(mesh.vertices, mesh.triangles)),
+            (("nx", "ny", "nz"), mesh.normals()),
             (("s", "t"), mesh.uv),
         )
         if rows is not None

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 
 from face3d_cli.arrays import FloatArray, Points2, Points3, Triangles
+from face3d_cli.core.head_parts import HeadObject, head_objects
 from face3d_cli.core.ict_topology import (
     LANDMARK_VERTICES,
     NARROW_FACE,
@@ -113,6 +114,11 @@ class IctModel:
     def polygon_of_triangle(self) -> npt.NDArray[np.int64]:
         """(F,) the polygon that each triangle is cut from."""
         return np.repeat(np.arange(len(self.polygons)), 1 + (self.polygons[:, 3] >= 0))
+
+    @cached_property
+    def objects(self) -> dict[str, HeadObject]:
+        """The exported objects: head, eye_left, eye_right."""
+        return head_objects(self.triangles, self.triangle_uv, self.polygon_of_triangle, self.uv)
 
     @cached_property
     def linear_mm(self) -> LinearFace:
