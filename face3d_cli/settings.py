@@ -7,7 +7,9 @@ from typing import Literal
 
 DetectorName = Literal["auto", "hog", "cnn", "yunet"]
 FacesChoice = Literal["largest", "all"]
-MethodName = Literal["auto", "surrey"]
+MethodName = Literal["auto", "surrey", "ict"]
+FaceModelName = Literal["surrey", "ict"]
+FaceLayout = Literal["photo", "centred"]
 PoseChoice = Literal["frontal", "image"]
 MeshFormat = Literal["obj", "ply", "glb", "stl"]
 Unit = Literal["m", "cm", "mm"]
@@ -95,6 +97,8 @@ class LinearFitSettings:
     jaw_noise: float = 0.05
     jaw_slack: float = 3.0
     opening_noise: float = 0.015
+    closed_lips: float = 0.02  # lips nearer than this are closed,
+    closed_lids: float = 0.008  # and lids
     dense_noise: float = 0.1
     dense_depth_noise: float = 0.2
     robust_from: float = 3.0
@@ -301,7 +305,7 @@ class PositionMapTrainingSettings:
     loop: LoopSettings = LoopSettings(
         steps=7000, batch_size=32, learning_rate=2e-3, warmup_steps=300, weight_decay=0.02
     )
-    augment: AugmentSettings = AugmentSettings(color=1.1, light_share=0.25)
+    augment: AugmentSettings = AugmentSettings(color=0.9, light_share=0.25)
     scale: float = 0.09
     shift: float = 0.035
     roll_deg: float = 14.0
@@ -409,6 +413,7 @@ class ReconstructSettings:
     detection: DetectionSettings = DetectionSettings()
     landmarks: LandmarkSettings = LandmarkSettings()
     morphable: MorphableSettings = MorphableSettings()
+    linear: LinearFitSettings = LinearFitSettings()  # of --method ict
     texture: TextureSettings | None = TextureSettings()  # None: no texture is made
 
 

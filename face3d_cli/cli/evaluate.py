@@ -9,7 +9,7 @@ import typer
 
 from face3d_cli.cli import output
 from face3d_cli.cli.options import DetectorOpt, JsonObjectOpt
-from face3d_cli.settings import DetectionSettings, ReconstructSettings
+from face3d_cli.settings import DetectionSettings, MethodName, ReconstructSettings
 
 evaluate_app = typer.Typer(
     no_args_is_help=True, help="Measure on published data sets.", pretty_exceptions_enable=False
@@ -127,6 +127,9 @@ def scans(
             help="Folder of scans: NAME.npz (vertices_mm, pixels) with NAME.jpg beside it.",
         ),
     ],
+    method: Annotated[
+        MethodName, typer.Option(help="How meshes are made.")
+    ] = ReconstructSettings.method,
     detector: DetectorOpt = DetectionSettings.detector,
     as_json: JsonObjectOpt = False,
 ) -> None:
@@ -139,7 +142,9 @@ def scans(
     """
     from face3d_cli.evaluation.scans import evaluate_scans
 
-    settings = ReconstructSettings(detection=DetectionSettings(detector=detector), texture=None)
+    settings = ReconstructSettings(
+        method=method, detection=DetectionSettings(detector=detector), texture=None
+    )
     with output.progress(None, "scans") as advance:
         report = evaluate_scans(
             folder, settings, on_scan=lambda done, total: advance(text=f"{done} of {total}")

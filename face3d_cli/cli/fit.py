@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from face3d_cli.cli import output
 from face3d_cli.cli.options import (
     BoxOpt,
     ComponentsOpt,
@@ -23,13 +24,22 @@ from face3d_cli.cli.options import (
 )
 from face3d_cli.cli.photos import PhotoOutcome, run_photos, targets_of
 from face3d_cli.errors import UsageError
-from face3d_cli.settings import DetectionSettings, MorphableSettings, ReconstructSettings
+from face3d_cli.settings import (
+    DetectionSettings,
+    FaceModelName,
+    MorphableSettings,
+    ReconstructSettings,
+)
 
 _DEFAULT = MorphableSettings()
 
 
 def fit(
     photos: PhotosArg,
+    model: Annotated[
+        FaceModelName,
+        typer.Option(help="Surrey by eos; or ICT-FaceKit, one shape for all photos of a person."),
+    ] = "surrey",
     out: Annotated[
         Path | None,
         typer.Option(
@@ -45,17 +55,18 @@ def fit(
     shape_components: ComponentsOpt = _DEFAULT.num_shape_coefficients,
     as_json: JsonOpt = False,
 ) -> None:
-    """Fit the Surrey Face Model to a photo's landmarks with eos.
+    """Fit a morphable model to photos' landmarks: the Surrey Face Model with eos, or ICT-FaceKit.
 
-    With --json prints coefficients, camera, pose and the residual in pixels; with -o writes the
-    mesh, without a texture.
+    With --model ict several photos show one person, and share one shape. With --json prints
+    coefficients, camera, pose and the residual in pixels; with -o writes the mesh, without a
+    texture.
 
     Example: face3d fit photo.jpg --landmarks points.pts -o fitted.obj --json
     """
     if out is None and not as_json:
         raise UsageError("nothing to write: expected -o FILE or --json")
     settings = ReconstructSettings(
-        method="surrey",
+        method=model,
         detection=DetectionSettings(detector=detector),
         morphable=MorphableSettings(
             num_iterations=iterations,
@@ -66,6 +77,9 @@ def fit(
     )
     targets = targets_of(photos, out, "obj") if out else {}
     wanted, known_box, points = parse_faces(faces), parse_box(box), parse_landmarks(landmarks)
+    if model == "ict" and len(photos) > 1:
+        _fit_person(photos, settings, targets, as_json, {"box": known_box, "landmarks_px": points})
+        return
     from face3d_cli.pipeline.single import reconstruct
 
     def one_photo(photo: str) -> PhotoOutcome:
@@ -74,3 +88,24 @@ def fit(
         return PhotoOutcome(result.to_json(saved), [each.mesh for each in saved])
 
     run_photos(photos, one_photo, as_json=as_json, text="fitting")
+
+
+def _fit_person(
+    photos: list[str],
+    settings: ReconstructSettings,
+    targets: dict[str, Path],
+    as_json: bool,
+    given: dict[str, Any],
+) -> None:
+    """All photos at once: one that cannot be used stops the fit, for the shape is everyone's."""
+    from face3d_cli.pipeline.head import reconstruct_person
+
+    with output.progress(None, "fitting"):
+        results = reconstruct_person(photos, settings, **given)
+    for result in results:
+        saved = result.save(targets[result.photo]) if result.photo in targets else []
+        if as_json:
+            output.json_line(result.to_json(saved))
+        else:
+            for each in saved:
+                output.result(str(each.mesh))

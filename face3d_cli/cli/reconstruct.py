@@ -28,6 +28,7 @@ from face3d_cli.cli.photos import PhotoOutcome, run_photos, targets_of
 from face3d_cli.settings import (
     DetectionSettings,
     DetectorName,
+    FaceLayout,
     MethodName,
     MorphableSettings,
     PoseChoice,
@@ -68,6 +69,10 @@ def reconstruct(
     made_for: Annotated[
         Literal["blender"] | None,
         typer.Option("--for", help="Axes and unit that this program imports by default."),
+    ] = None,
+    layout: Annotated[
+        FaceLayout | None,
+        typer.Option(help="All faces in one GLB, placed as in the photo or at the origin."),
     ] = None,
     file_format: FormatOpt = "glb",
     render: Annotated[
@@ -111,10 +116,12 @@ def reconstruct(
 
     def one_photo(photo: str) -> PhotoOutcome:
         result = run(photo, settings, **located)
-        saved = result.save(targets[photo], unit=unit, for_blender=made_for is not None)
+        saved = result.save(
+            targets[photo], unit=unit, for_blender=made_for is not None, layout=layout
+        )
         if photo in sheets:
             save_contact_sheets(result, sheets[photo])
-        return PhotoOutcome(result.to_json(saved), [each.mesh for each in saved])
+        return PhotoOutcome(result.to_json(saved), list(dict.fromkeys(s.mesh for s in saved)))
 
     run_photos(photos, one_photo, as_json=as_json, text="reconstructing")
 

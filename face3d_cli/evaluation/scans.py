@@ -159,9 +159,8 @@ def evaluate_scans(
 def predict_face(image: RgbImage, settings: ReconstructSettings) -> PredictedFace:
     """The largest face of a photo, as `face3d reconstruct` makes it."""
     face = reconstruct(image, settings).faces[0]
-    return PredictedFace(
-        face.mesh.vertices, face.mesh.triangles, face.landmarks_3d_m, face.landmarks_px
-    )
+    mesh = face.whole()
+    return PredictedFace(mesh.vertices, mesh.triangles, face.landmarks_3d_m, face.landmarks_px)
 
 
 def scan_to_mesh_mm(scan: Scan, face: PredictedFace) -> FloatArray:

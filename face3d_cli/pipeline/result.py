@@ -9,12 +9,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from face3d_cli.arrays import Points2, Points3, RgbImage
 from face3d_cli.core.camera import PoseDegrees, ScaledOrthographicCamera
 from face3d_cli.core.face_box import FaceBox
-from face3d_cli.core.mesh import METRES_PER_UNIT, Mesh
-from face3d_cli.errors import Face3dError
-from face3d_cli.settings import Unit
+from face3d_cli.core.mesh import METRES_PER_UNIT, Mesh, merged
+from face3d_cli.errors import Face3dError, UsageError
+from face3d_cli.settings import FaceLayout, Unit
 from face3d_cli.version import __version__
 from face3d_cli.weights.registry import MODELS_OF_METHOD, licence_records
 
@@ -59,6 +61,7 @@ class FaceReconstruction:
         visible_share: share of the texture that the photo shows, 0 to 1; None without a texture.
         occlusion: what the face's outline shows in the photo, as shares: `visible_skin`, `hair`,
             `glasses`, ...; None without segmentation.
+        parts: objects of the same face beside `mesh`: a head's eyes.
     """
 
     box: FaceBox
@@ -71,6 +74,11 @@ class FaceReconstruction:
     coefficients: dict[str, Any]
     visible_share: float | None
     occlusion: dict[str, float] | None = None
+    parts: tuple[Mesh, ...] = ()
+
+    def whole(self) -> Mesh:
+        """All of the face as one mesh, with its expression on."""
+        return (merged((self.mesh, *self.parts)) if self.parts else self.mesh).posed()
 
 
 @dataclass(frozen=True)
@@ -110,27 +118,43 @@ class Reconstruction:
     device: str = "cpu"
 
     def save(
-        self, path: str | Path, *, unit: Unit | None = None, for_blender: bool = False
+        self,
+        path: str | Path,
+        *,
+        unit: Unit | None = None,
+        for_blender: bool = False,
+        layout: FaceLayout | None = None,
     ) -> list[SavedMesh]:
         """Write every face; the suffix chooses OBJ, PLY, GLB or STL.
 
         A single face keeps the name asked for; several become `name_0.obj`, `name_1.obj`, ... from
-        left to right. Each file is whole or absent.
+        left to right. Each file is whole or absent. A GLB of a head holds its eyes as objects of
+        their own, and its landmarks as empties; other formats hold one mesh.
+
+        Args:
+            path: of the file, or of the first part of its name.
+            unit: of the file.
+            for_blender: axes and unit that Blender imports by default.
+            layout: all faces in one GLB: "photo" places them as in the photo, "centred" all at the
+                origin; None is a file for each.
 
         Returns:
             What was written for each face.
 
         Raises:
-            UsageError: the suffix is unknown.
+            UsageError: the suffix is unknown, or a layout was asked of another format than GLB.
             OutputError: a file cannot be written.
         """
         from face3d_cli.io.mesh import frame_of, save_mesh
 
+        path = Path(path)
         written = []
+        if layout is not None or (path.suffix.lower() == ".glb" and self.faces[0].parts):
+            return self._save_scenes(path, unit, layout)
         with self.timings.measure("write"):
             for face, file in zip(self.faces, numbered(Path(path), len(self.faces)), strict=True):
                 files = save_mesh(
-                    replace(face.mesh, name=file.stem),
+                    replace(face.whole() if face.parts else face.mesh, name=file.stem),
                     file,
                     unit=unit,
                     for_blender=for_blender,
@@ -139,6 +163,38 @@ class Reconstruction:
                 frame = frame_of(file, unit=unit, for_blender=for_blender)
                 written.append(SavedMesh(tuple(files), frame))
         return written
+
+    def _save_scenes(
+        self, path: Path, unit: Unit | None, layout: FaceLayout | None
+    ) -> list[SavedMesh]:
+        """GLB files of nodes with children: one for each face, or one for all."""
+        from face3d_cli.io.glb import FaceNode, save_glb
+        from face3d_cli.io.mesh import frame_of
+
+        if path.suffix.lower() != ".glb":
+            raise UsageError(f"--layout is for .glb files, found {path.name}")
+        files = [path] if layout is not None else numbered(path, len(self.faces))
+        names = [each.stem for each in numbered(path, len(self.faces))]
+        scale = float(np.median([face.camera.scale_px_per_unit for face in self.faces]))
+        middle = (np.array(self.image.shape[1::-1]) - 1) / 2
+        nodes = []
+        for name, face in zip(names, self.faces, strict=True):
+            place = np.zeros(3)
+            if layout == "photo":
+                place[:2] = (face.camera.shift_px - middle) * (1, -1) / scale
+            # A lone mesh has no name of its own; objects of a head keep theirs behind the face's.
+            meshes = [
+                replace(mesh, name=f"{name}_{mesh.name}" if face.parts else name)
+                for mesh in (face.mesh, *face.parts)
+            ]
+            nodes.append(FaceNode(name, tuple(meshes), face.landmarks_3d_m, place))
+        frame = frame_of(path, unit=unit)
+        groups = [nodes] if layout is not None else [[node] for node in nodes]
+        with self.timings.measure("write"):
+            for file, group in zip(files, groups, strict=True):
+                save_glb(group, file, unit=frame.unit, provenance=self.provenance())
+        places = [path] * len(nodes) if layout is not None else files
+        return [SavedMesh((file,), frame) for file in places]
 
     def licences(self) -> list[dict[str, str]]:
         """The terms that bind this result."""
@@ -195,8 +251,8 @@ def _face_json(index: int, face: FaceReconstruction, saved: SavedMesh | None) ->
         "camera": camera.to_json(),
         "mesh": str(saved.mesh) if saved else None,
         "texture": str(saved.texture) if saved and saved.texture else None,
-        "vertices": len(face.mesh.vertices),
-        "triangles": len(face.mesh.triangles),
+        "vertices": sum(len(mesh.vertices) for mesh in (face.mesh, *face.parts)),
+        "triangles": sum(len(mesh.triangles) for mesh in (face.mesh, *face.parts)),
         "unit": frame.unit,
         "scale_is_a_guess": True,
         "fit_error_px": round(face.fit_error_px, 4),

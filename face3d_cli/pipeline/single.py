@@ -13,10 +13,11 @@ from face3d_cli.core.camera import PoseDegrees
 from face3d_cli.core.face_box import FaceBox
 from face3d_cli.core.mesh import METRES_PER_UNIT, Mesh
 from face3d_cli.errors import MissingExtra, UsageError
+from face3d_cli.pipeline.head import reconstruct_head
 from face3d_cli.pipeline.locate import locate_faces, read_input
 from face3d_cli.pipeline.result import FaceReconstruction, Reconstruction, StageTimings, numbered
 from face3d_cli.settings import FacesChoice, ReconstructSettings, TextureSettings
-from face3d_cli.weights.store import find_model
+from face3d_cli.weights.store import find_model, model_state
 
 if TYPE_CHECKING:
     from face3d_cli.stages.morphable import MorphableFit
@@ -52,9 +53,9 @@ def reconstruct(
     located = locate_faces(
         image, name, settings, timings, faces=faces, box=box, landmarks_px=landmarks_px
     )
+    one_face = reconstruct_head if method == "ict" else _reconstruct_face
     results = tuple(
-        _reconstruct_face(image, face_box, points, settings, timings)
-        for face_box, points in located
+        one_face(image, face_box, points, settings, timings) for face_box, points in located
     )
     return Reconstruction(name, image, method, results, timings)
 
@@ -66,8 +67,15 @@ def choose_method(asked: str) -> str:
         ModelError: its models are missing.
         UsageError: there is no method of that name.
     """
-    if asked not in ("auto", "surrey"):
-        raise UsageError(f"there is no method '{asked}'", hint="expected auto or surrey")
+    if asked not in ("auto", "surrey", "ict"):
+        raise UsageError(f"there is no method '{asked}'", hint="expected auto, surrey or ict")
+    if asked == "ict" or (
+        asked == "auto"
+        and model_state("surrey").state == "missing"
+        and model_state("ict-facekit").state == "present"
+    ):
+        find_model("ict-facekit")
+        return "ict"
     find_model("surrey")
     return "surrey"
 
@@ -83,7 +91,7 @@ def save_contact_sheets(result: Reconstruction, path: Path) -> None:
 
     for face, sheet_path in zip(result.faces, numbered(path, len(result.faces)), strict=True):
         sheet = draw_contact_sheet(
-            result.image, face.box, face.landmarks_px, face.mesh, face.camera
+            result.image, face.box, face.landmarks_px, face.whole(), face.camera
         )
         save_png(sheet_path, sheet)
 

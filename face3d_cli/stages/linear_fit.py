@@ -15,7 +15,7 @@ from scipy.spatial.transform import Rotation
 
 from face3d_cli.arrays import FloatArray, Points2, Points3, check_shape
 from face3d_cli.core.camera import ScaledOrthographicCamera
-from face3d_cli.core.landmarks68 import JAW, NUM_LANDMARKS, bounding_box
+from face3d_cli.core.landmarks68 import INNER_LIPS, JAW, NUM_LANDMARKS, bounding_box
 from face3d_cli.core.linear_face import Indices, LinearFace
 from face3d_cli.errors import StageError
 from face3d_cli.settings import LinearFitSettings
@@ -252,7 +252,17 @@ class _Photo:
         ]
         upper, lower = np.array(OPENINGS).T
         between = (jacobian[upper, :2] - jacobian[lower, :2]) / (noise.opening_noise * size)
-        opening = (away[upper] - away[lower])[..., None] / (noise.opening_noise * size)
+        gap = np.linalg.norm(
+            self.points.landmarks_px[upper] - self.points.landmarks_px[lower], axis=1
+        )
+        closed_below = np.where(upper >= INNER_LIPS.start, noise.closed_lips, noise.closed_lids)
+        is_closed = gap < closed_below * size
+        apart = np.where(
+            is_closed[:, None],
+            projected[upper, :2] - projected[lower, :2],
+            away[upper] - away[lower],
+        )
+        opening = apart[..., None] / (noise.opening_noise * size)
         both = used[upper] & used[lower]
         parts.append(_weighted(between[both], opening[both], noise.robust_from))
         if self.dense is not None and (dense := self.points.dense) is not None:

@@ -276,6 +276,7 @@ _MODELS = (
 # What each reconstruction method reads; `doctor` and `licenses` follow it.
 MODELS_OF_METHOD: dict[str, tuple[str, ...]] = {
     "surrey": ("dlib", "surrey"),
+    "ict": ("dlib", "ict-facekit"),
     "meshnet-surrey": ("dlib", "surrey", "unet-face"),
     "meshnet-hemisphere": ("dlib", "unet-face"),
 }

@@ -1,0 +1,156 @@
+"""Which stages turn the photos of one person into animatable ICT-FaceKit heads?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from face3d_cli.arrays import Points2, RgbImage
+from face3d_cli.core.camera import PoseDegrees, ScaledOrthographicCamera
+from face3d_cli.core.face_box import FaceBox
+from face3d_cli.core.mesh import METRES_PER_UNIT, Mesh
+from face3d_cli.pipeline.locate import locate_faces, read_input
+from face3d_cli.pipeline.result import FaceReconstruction, Reconstruction, StageTimings
+from face3d_cli.settings import ReconstructSettings, TextureSettings
+from face3d_cli.weights.store import find_model
+
+if TYPE_CHECKING:
+    from face3d_cli.stages.ict_fit import IctFit
+    from face3d_cli.stages.texture import BakedTexture
+
+
+def reconstruct_person(
+    photos: Sequence[str | Path | RgbImage],
+    settings: ReconstructSettings = ReconstructSettings(),
+    *,
+    landmarks_px: Points2 | None = None,
+    box: FaceBox | None = None,
+) -> list[Reconstruction]:
+    """Fit one head to several photos of one person: one shape, a pose and expression for each.
+
+    Args:
+        photos: files or images; the largest face of each is taken.
+        settings: everything that decides the result.
+        landmarks_px: (68, 2) of every photo, instead of detecting and predicting.
+        box: the face of every photo, instead of detecting.
+
+    Raises:
+        UnreadableInput, NoFaceFound: a photo cannot be used.
+        ModelError: a model is missing or damaged.
+        StageError: the face of a photo cannot be fitted.
+    """
+    find_model("ict-facekit")
+    located = []
+    for photo in photos:
+        timings = StageTimings()
+        name, image = read_input(photo, settings, timings)
+        (face,) = locate_faces(image, name, settings, timings, box=box, landmarks_px=landmarks_px)
+        located.append((name, image, face, timings))
+    from face3d_cli.stages.ict_fit import fit_ict
+    from face3d_cli.stages.linear_fit import FacePoints
+
+    spent = StageTimings()
+    with spent.measure("fit"):
+        fits = fit_ict([FacePoints(points) for _, _, (_, points), _ in located], settings.linear)
+    results = []
+    for (name, image, (face_box, points), timings), fit in zip(located, fits, strict=True):
+        timings.elapsed_ms["fit"] = spent.elapsed_ms["fit"] / len(fits)
+        head = head_of(image, face_box, points, fit, settings, timings)
+        results.append(Reconstruction(name, image, "ict", (head,), timings))
+    return results
+
+
+def reconstruct_head(
+    image: RgbImage,
+    box: FaceBox,
+    landmarks_px: Points2,
+    settings: ReconstructSettings,
+    timings: StageTimings,
+) -> FaceReconstruction:
+    """One located face as a head."""
+    from face3d_cli.stages.ict_fit import fit_ict
+    from face3d_cli.stages.linear_fit import FacePoints
+
+    with timings.measure("fit"):
+        (fit,) = fit_ict([FacePoints(landmarks_px)], settings.linear)
+    return head_of(image, box, landmarks_px, fit, settings, timings)
+
+
+def head_of(
+    image: RgbImage,
+    box: FaceBox,
+    landmarks_px: Points2,
+    fit: IctFit,
+    settings: ReconstructSettings,
+    timings: StageTimings,
+) -> FaceReconstruction:
+    """Texture and meshes of a fit."""
+    from face3d_cli.stages.ict_head import head_meshes
+
+    baked, shares = None, None
+    if settings.texture is not None:
+        baked, shares = _bake(image, fit, settings.texture, timings)
+    with_expression = settings.morphable.use_expressions
+    with timings.measure("mesh"):
+        meshes = head_meshes(fit, baked.image if baked else None, with_expression=with_expression)
+        if settings.pose == "image":
+            meshes = tuple(_turned(mesh, fit.camera) for mesh in meshes)
+        head, *eyes = (mesh.in_unit("m") for mesh in meshes)
+    landmarks = (fit.posed_mm if with_expression else fit.neutral_mm)[fit.landmark_vertices]
+    if settings.pose == "image":
+        landmarks = fit.camera.turn(landmarks)
+    return FaceReconstruction(
+        box=box,
+        landmarks_px=landmarks_px,
+        landmarks_3d_m=landmarks * METRES_PER_UNIT["mm"],
+        pose=PoseDegrees.from_rotation(fit.camera.rotation),
+        camera=replace(
+            fit.camera,
+            scale_px_per_unit=fit.camera.scale_px_per_unit / METRES_PER_UNIT["mm"],
+            rotation=np.eye(3) if settings.pose == "image" else fit.camera.rotation,
+        ),
+        mesh=head,
+        parts=tuple(eyes),
+        fit_error_px=fit.fit_error_px,
+        coefficients=fit.coefficients(),
+        visible_share=baked.visible_share if baked else None,
+        occlusion=shares,
+    )
+
+
+def _bake(
+    image: RgbImage, fit: IctFit, settings: TextureSettings, timings: StageTimings
+) -> tuple[BakedTexture, dict[str, float] | None]:
+    from face3d_cli.core.ict_topology import NARROW_FACE
+    from face3d_cli.stages.ict_model import IctModel
+    from face3d_cli.stages.ict_texture import bake_head
+
+    camera, usable, shares = fit.camera, None, None
+    if settings.mask:
+        from face3d_cli.stages.occlusion import find_occlusion
+
+        with timings.measure("segment"):
+            face = fit.posed_mm[NARROW_FACE.vertices]
+            found = find_occlusion(image, camera.project(face), settings)
+        usable, shares = found.usable, found.shares
+        height, width = usable.shape
+        image = image[found.top : found.top + height, found.left : found.left + width]
+        camera = replace(camera, shift_px=camera.shift_px - (found.left, found.top))
+    with timings.measure("texture"):
+        head = IctModel.load().objects["head"]
+        baked = bake_head(image, fit.posed_mm, head, camera, settings, usable)
+    return baked, shares
+
+
+def _turned(mesh: Mesh, camera: ScaledOrthographicCamera) -> Mesh:
+    """The mesh as the photo shows it."""
+    return replace(
+        mesh,
+        vertices=camera.turn(mesh.vertices),
+        blendshapes={name: camera.turn(delta) for name, delta in mesh.blendshapes.items()},
+        pivot=None if mesh.pivot is None else camera.turn(mesh.pivot[None])[0],
+    )
