@@ -24,6 +24,7 @@ from face3d_cli.cli.report import report
 from face3d_cli.cli.segment import segment
 from face3d_cli.cli.synth import synth
 from face3d_cli.cli.train import train_app
+from face3d_cli.cli.view import view
 from face3d_cli.errors import Face3dError
 from face3d_cli.version import __version__
 
@@ -94,6 +95,7 @@ app.add_typer(evaluate_app, name="evaluate")
 app.add_typer(train_app, name="train")
 app.add_typer(models.app, name="models")
 app.command()(export)
+app.command()(view)
 app.command()(doctor)
 app.command()(licenses)
 

@@ -119,6 +119,9 @@ def merged(meshes: Sequence[Mesh]) -> Mesh:
             )
             for name in names
         },
+        vertex_colors=None
+        if any(mesh.vertex_colors is None for mesh in meshes)
+        else np.concatenate([m.vertex_colors for m in meshes if m.vertex_colors is not None]),
         weights={name: weight for mesh in meshes for name, weight in mesh.weights.items()},
         weld=np.concatenate(
             [weld + start for weld, start in zip(welds, weld_starts, strict=False)]

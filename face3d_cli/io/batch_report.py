@@ -7,33 +7,26 @@ once for all meshes that share them. A browser reads a mesh when it is opened, n
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
-from io import BytesIO
 from pathlib import Path
 from string import Template
 from urllib.parse import quote
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
-from face3d_cli.arrays import RgbImage
-from face3d_cli.core.mesh import Mesh
 from face3d_cli.errors import Face3dError
 from face3d_cli.io.atomic import atomic_path
 from face3d_cli.io.image import read_photo
 from face3d_cli.io.mesh import SUFFIXES, load_mesh
+from face3d_cli.io.mesh_blocks import jpeg_text, mesh_blocks, view_script
 
 _THUMBNAIL_PX = 220
 _TEXTURE_PX = 384
-_STEPS = 65535
 
 
 @dataclass(frozen=True)
@@ -65,7 +58,9 @@ def write_batch_report(path: Path, title: str, entries: Iterable[ReportEntry]) -
         OutputError: it cannot be written.
     """
     template = Template((files(__package__) / "batch_report.html").read_text(encoding="utf-8"))
-    head, tail = template.substitute(title=escape(title), cards="\0").split("\0")
+    head, tail = template.substitute(title=escape(title), cards="\0", view=view_script()).split(
+        "\0"
+    )
     shared: set[str] = set()  # topologies the page already holds
     count = 0
     with atomic_path(path) as unfinished, unfinished.open("w", encoding="utf-8") as page:
@@ -89,7 +84,7 @@ def _card(entry: ReportEntry, folder: Path, key: str, shared: set[str]) -> str:
         except Face3dError as problem:  # the file has changed since
             buttons.append(f'<div class="error">{_escaped(str(problem))}</div>')
             continue
-        blocks.append(_mesh_blocks(mesh, output, f"{key}-{index}", shared))
+        blocks.append(mesh_blocks([mesh], [output], [f"{key}-{index}"], shared, _TEXTURE_PX))
         buttons.append(f'<button data-mesh="{key}-{index}">3-D</button> ')
     kind = "status" if entry.status == "ok" else "error"
     return (
@@ -110,58 +105,9 @@ def _thumbnail(photo: Path) -> str:
     except Face3dError:
         return '<div class="none">no picture</div>'
     image.thumbnail((_THUMBNAIL_PX, _THUMBNAIL_PX))
-    return f'<img alt="" loading="lazy" src="data:image/jpeg;base64,{_jpeg(np.asarray(image))}">'
-
-
-def _mesh_blocks(mesh: Mesh, name: str, key: str, shared: set[str]) -> str:
-    """The script elements that hold a mesh; those of a known topology are left out."""
-    blocks: list[str] = []
-
-    def hold(block_key: str, data: bytes) -> str:
-        blocks.append(_block(block_key, base64.b64encode(data).decode()))
-        return block_key
-
-    def share(data: bytes) -> str:
-        block_key = "t" + hashlib.sha256(data).hexdigest()[:16]
-        if block_key not in shared:
-            shared.add(block_key)
-            hold(block_key, data)
-        return block_key
-
-    low, high = mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)
-    extent = np.maximum(high - low, np.finfo(np.float32).tiny)
-    wide = len(mesh.vertices) > _STEPS
-    about = {
-        "name": name,
-        "vertexCount": len(mesh.vertices),
-        "extent": extent.tolist(),
-        "scale": 2.0 / float(extent.max()),
-        "vertices": hold(f"{key}v", _steps((mesh.vertices - low) / extent)),
-        "triangles": share(mesh.triangles.astype("<u4" if wide else "<u2").tobytes()),
-    }
-    if mesh.texture is not None and mesh.uv is not None:
-        picture = Image.fromarray(mesh.texture)
-        picture.thumbnail((_TEXTURE_PX, _TEXTURE_PX))
-        about["uv"] = share(_steps(np.clip(mesh.uv, 0.0, 1.0)))
-        about["texture"] = f"{key}p"
-        blocks.append(_block(f"{key}p", _jpeg(np.asarray(picture))))
-    elif mesh.vertex_colors is not None:
-        about["colors"] = hold(f"{key}c", np.ascontiguousarray(mesh.vertex_colors).tobytes())
-    return "".join(blocks) + _block(key, json.dumps(about).replace("<", "\\u003c"))
-
-
-def _steps(fractions: npt.NDArray[np.float64]) -> bytes:
-    return np.rint(fractions * _STEPS).astype("<u2").tobytes()
-
-
-def _jpeg(image: RgbImage) -> str:
-    file = BytesIO()
-    Image.fromarray(image).save(file, "JPEG", quality=80)
-    return base64.b64encode(file.getvalue()).decode()
-
-
-def _block(key: str, content: str) -> str:
-    return f'<script type="text/plain" id="{key}">{content}</script>'
+    return (
+        f'<img alt="" loading="lazy" src="data:image/jpeg;base64,{jpeg_text(np.asarray(image))}">'
+    )
 
 
 def _escaped(text: str) -> str:

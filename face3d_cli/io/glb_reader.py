@@ -178,6 +178,12 @@ class _Reader:
             uv = np.stack([uv[:, 0], 1.0 - uv[:, 1]], axis=1)
         if "COLOR_0" in attributes:
             colors = srgb_from_linear(self._rows(attributes["COLOR_0"], None, count)[:, :3])
+        weld = None
+        if uv is not None and "NORMAL" in attributes:
+            # Vertices that differ only in UV are one point of the surface.
+            both = np.hstack([points, self._rows(attributes["NORMAL"], 3, count)])
+            groups = np.unique(both, axis=0, return_inverse=True)[1].ravel()
+            weld = groups.astype(np.int64) if groups.max() + 1 < count else None
         name = entry.get("name")
         blendshapes = self._blendshapes(entry, primitive, count)
         weights = entry.get("weights", [0.0] * len(blendshapes))
@@ -193,6 +199,7 @@ class _Reader:
             blendshapes={
                 name: _finite(delta @ transform[:3, :3].T) for name, delta in blendshapes.items()
             },
+            weld=weld,
             weights={key: weight for key, weight in on.items() if np.isfinite(weight)},
             name=name if isinstance(name, str) and name else self.path.stem,
         )

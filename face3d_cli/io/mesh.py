@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from face3d_cli.core.mesh import Mesh
+from face3d_cli.core.mesh import Mesh, merged
 from face3d_cli.errors import OutputError, UnreadableInput, UsageError
 from face3d_cli.io.frame import FileFrame
 from face3d_cli.io.provenance import from_comments, to_comments
@@ -103,6 +103,7 @@ def frame_of(
 def load_mesh(path: str | Path) -> Mesh:
     """Read an OBJ, PLY, GLB or STL file, by its suffix.
 
+    A GLB of several meshes that share a texture, such as a head with its eyes, becomes one mesh.
     Files of ours come back in the head frame and in the unit they were written in; others are taken
     as +Y up, in metres (STL: millimetres). Vertex order and count are kept, except where the format
     has several UVs per vertex (OBJ) or no vertices at all (STL).
@@ -112,30 +113,44 @@ def load_mesh(path: str | Path) -> Mesh:
         UnreadableInput: the file is missing, damaged, or holds no single mesh of triangles.
     """
     path = Path(path)
+    meshes = load_meshes(path)
+    if len(meshes) == 1:
+        return meshes[0]
+    if any(mesh.texture is not meshes[0].texture for mesh in meshes):
+        raise UnreadableInput(
+            f"{path.name}: expected one mesh, or several with one texture, found {len(meshes)}"
+        )
+    return merged(meshes)
+
+
+def load_meshes(path: str | Path) -> list[Mesh]:
+    """Read all meshes of a file; only a GLB has several.
+
+    Raises:
+        UsageError, UnreadableInput: as `load_mesh`.
+    """
+    path = Path(path)
     suffix = require_mesh_suffix(path)
     try:
         if suffix == ".obj":
             from face3d_cli.io.obj_reader import load_obj
 
-            return load_obj(path)
+            return [load_obj(path)]
         if suffix == ".ply":
             from face3d_cli.io.ply import load_ply
 
-            return load_ply(path)
+            return [load_ply(path)]
         if suffix == ".stl":
             from face3d_cli.io.stl import load_stl
 
-            return load_stl(path)
+            return [load_stl(path)]
         from face3d_cli.io.glb_reader import load_glb
 
-        meshes = load_glb(path)
+        return load_glb(path)
     except OSError as problem:
         raise UnreadableInput(
             f"cannot read mesh {path}: {problem.strerror or problem}"
         ) from problem
-    if len(meshes) != 1:
-        raise UnreadableInput(f"{path.name}: expected one mesh, found {len(meshes)}")
-    return meshes[0]
 
 
 def load_provenance(path: str | Path) -> dict[str, Any]:
