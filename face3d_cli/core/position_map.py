@@ -94,10 +94,10 @@ def mirrored(position_map: FloatArray, width: float) -> FloatArray:
 
 
 def weight_mask(size: int, valid: Mask, neck_weight: float = 0.0) -> FloatArray:
-    """(size, size) how much each texel counts in the loss: 16 : 4 : 3 : neck, 0 off the surface.
+    """(size, size) how much each texel counts in the loss: 16 : 4 : 3 : neck.
 
     Landmarks 16, eyes, nose and mouth 4, the rest of the face and the ears 3. The publication
-    gives the neck 0; it then takes any shape, so training may want a little more.
+    gives neck and surroundings 0; they then take any shape, so training may want a little more.
     """
     mask = np.full((size, size), FACE_WEIGHT, np.float32)
     v = 1.0 - (np.arange(size) + 0.5) / size
@@ -105,7 +105,7 @@ def weight_mask(size: int, valid: Mask, neck_weight: float = 0.0) -> FloatArray:
     for left, bottom, right, top in FEATURE_BOXES:
         rows = slice(round((1 - top) * size), round((1 - bottom) * size))
         mask[rows, round(left * size) : round(right * size)] = FEATURE_WEIGHT
-    mask *= valid
+    mask[~valid] = neck_weight
     # A landmark counts even where its texel's centre just misses the surface.
     columns, rows_ = np.round(to_texels(LANDMARK_UV, size)).astype(int).clip(0, size - 1).T
     mask[rows_, columns] = LANDMARK_WEIGHT

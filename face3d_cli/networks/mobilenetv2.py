@@ -7,16 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-# Expansion, channels, repeats, stride of the first.
-_STAGES = (
-    (1, 16, 1, 1),
-    (6, 24, 2, 2),
-    (6, 32, 3, 2),
-    (6, 64, 4, 2),
-    (6, 96, 3, 1),
-    (6, 160, 3, 2),
-    (6, 320, 1, 1),
-)
+from face3d_cli.networks.mobilenetv2_stages import STAGES
 
 
 def _conv_norm_relu(
@@ -59,7 +50,7 @@ class MobileNetV2Encoder(nn.Module):
         super().__init__()
         layers: list[nn.Module] = [_conv_norm_relu(3, 32, 3, 2)]
         inputs = 32
-        for expansion, outputs, repeats, first_stride in _STAGES:
+        for expansion, outputs, repeats, first_stride in STAGES:
             for index in range(repeats):
                 stride = first_stride if index == 0 else 1
                 layers.append(InvertedResidual(inputs, outputs, stride, expansion))

@@ -21,6 +21,7 @@ from face3d_cli.networks.resfcn import ResFcnDecoder, ResFcnEncoder
 from face3d_cli.networks.resnet18 import ResNet18Encoder
 from face3d_cli.settings import PositionMapNetSettings
 
+FINE_PX = 256  # side of the square in which the surface's outline is stored
 _Encoder = ResFcnEncoder | ResNet18Encoder | MobileNetV2Encoder
 _ENCODERS: dict[str, type[_Encoder]] = {
     "resfcn": ResFcnEncoder,
@@ -75,7 +76,8 @@ class PositionMapNet(nn.Module):
     """Encoder and decoder as `PositionMapNetSettings` names them."""
 
     mean_map: Tensor  # (3, M, M)
-    valid: Tensor  # (M, M)
+    canonical_cm: Tensor  # (3, M, M)
+    valid: Tensor  # (FINE_PX, FINE_PX)
 
     def __init__(self, config: PositionMapNetSettings) -> None:
         super().__init__()
@@ -90,7 +92,8 @@ class PositionMapNet(nn.Module):
             self.decoder = LightDecoder(channels, config.input_px // 32, config.widths)
         size = config.map_px
         self.register_buffer("mean_map", torch.zeros(3, size, size))
-        self.register_buffer("valid", torch.zeros(size, size))
+        self.register_buffer("canonical_cm", torch.zeros(3, size, size))
+        self.register_buffer("valid", torch.zeros(FINE_PX, FINE_PX, dtype=torch.uint8))
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, 3, M, M) maps of (B, 3, S, S) pictures in 0..1."""

@@ -1,7 +1,8 @@
 """A position map network's weights file: safetensors, kernels in half precision, its shape beside.
 
 Besides the weights the file holds what a map needs to be understood: `mean_map` (3, M, M), the mean
-map of the training data, and `valid` (M, M), which texels lie on the surface.
+map of the training data, `canonical_cm` (3, M, M), the model's mean face looking ahead (x to the
+subject's left, y up, z out of the face), and `valid` (256, 256), which texels are on the surface.
 """
 
 from __future__ import annotations

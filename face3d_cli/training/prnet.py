@@ -80,11 +80,16 @@ def make_batch(
     count = settings.loop.batch_size
     images = np.empty((count, size, size, 3), np.uint8)
     maps = np.empty((count, *samples.mean_cm.shape), np.float32)
-    for row in range(count):
-        rng = np.random.default_rng((settings.loop.seed, step, row))
+    rngs = [np.random.default_rng((settings.loop.seed, step, row)) for row in range(count)]
+    chosen = []
+    for rng in rngs:
         of_photos = not len(turned) or (len(photos) > 0 and rng.random() < settings.photo_share)
         pool = photos if of_photos else turned
-        images[row], maps[row] = changed_sample(samples, int(rng.choice(pool)), settings, rng)
+        chosen.append(int(pool[rng.integers(len(pool))]))
+    true = samples.position_maps(chosen)
+    for row, (index, rng) in enumerate(zip(chosen, rngs, strict=True)):
+        picture = samples.image(index)
+        images[row], maps[row] = changed_sample(picture, true[row], settings, rng)
     return Batch(
         torch.from_numpy(images.transpose(0, 3, 1, 2)),
         torch.from_numpy(np.ascontiguousarray(maps.transpose(0, 3, 1, 2))),
@@ -92,13 +97,12 @@ def make_batch(
 
 
 def changed_sample(
-    samples: SampleFolder,
-    index: int,
+    picture: RgbImage,
+    position_map: FloatArray,
     settings: PositionMapTrainingSettings,
     rng: np.random.Generator,
 ) -> tuple[RgbImage, FloatArray]:
     """One picture under a random similarity, flip, colours and occluders, and its map."""
-    picture, position_map = samples.image(index), samples.position_map(index)
     if rng.random() < 0.5:
         picture = np.ascontiguousarray(picture[:, ::-1])
         position_map = position_map[:, ::-1].copy()
@@ -265,7 +269,8 @@ def _begin_with_mean(network: PositionMapNet, samples: SampleFolder, kept: Indic
     maps[..., 0] = (maps[..., 0] + 127 - maps[:, ::-1, 0]) / 2  # symmetric, as the flips make it
     maps[..., 1:] = (maps[..., 1:] + maps[:, ::-1, 1:]) / 2
     network.mean_map.copy_(torch.from_numpy(maps.transpose(2, 0, 1).copy()) / 128)
-    network.valid.copy_(torch.from_numpy(samples.valid.astype(np.float32)))
+    network.canonical_cm.copy_(torch.from_numpy(samples.mean_cm.transpose(2, 0, 1).copy()))
+    network.valid.copy_(torch.from_numpy(samples.valid_fine.astype(np.uint8)))
     assert size >= 32, "the encoders halve the picture five times"
     if network.config.decoder == "light":
         with torch.no_grad():

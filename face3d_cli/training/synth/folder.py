@@ -8,7 +8,7 @@ not at all, so a run that was stopped goes on where it was.
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -131,6 +131,7 @@ def _shared_tables(labels: LabelledPoints, out: Path, settings: SynthSettings) -
                 mean_cm=surface.map_mean_cm.astype(np.float32),
                 basis_cm=surface.map_basis_cm.astype(np.float16),
                 valid=surface.valid,
+                valid_fine=surface.valid_fine,
                 px_per_cm=np.float64(PX_PER_CM),
             )
         found = learn_correspondence(surface, labels.points, FitSettings(), settings.seed)
@@ -198,7 +199,7 @@ class SampleFolder:
         part, row: (N,) where each sample's picture is.
         names: (N,) the photo that each is made of.
         coefficients, rotation, shift_px, yaw_deg, is_turned: (N, ...) as in `Sample`.
-        mean_cm, basis_cm, valid, px_per_cm: the linear model of position maps.
+        mean_cm, basis_cm, valid, valid_fine, px_per_cm: the linear model of position maps.
     """
 
     images: list[npt.NDArray[np.uint8]]
@@ -213,6 +214,7 @@ class SampleFolder:
     mean_cm: FloatArray
     basis_cm: FloatArray
     valid: Mask
+    valid_fine: Mask
     px_per_cm: float
 
     def __len__(self) -> int:
@@ -257,6 +259,7 @@ class SampleFolder:
             mean_cm=surface["mean_cm"],
             basis_cm=surface["basis_cm"].astype(np.float32),
             valid=surface["valid"],
+            valid_fine=surface["valid_fine"],
             px_per_cm=float(surface["px_per_cm"]),
             **joined,
         )
@@ -265,12 +268,21 @@ class SampleFolder:
         """(S, S, 3) one picture."""
         return np.asarray(self.images[self.part[index]][self.row[index]])
 
+    def position_maps(self, indices: Sequence[int]) -> FloatArray:
+        """(B, M, M, 3) the position maps of some pictures, in their pixels."""
+        rows = np.asarray(indices)
+        flat = self.coefficients[rows] @ self.basis_cm.reshape(len(self.basis_cm), -1)
+        size = len(self.mean_cm)
+        shapes = (flat + self.mean_cm.reshape(-1)).reshape(len(rows), size * size, 3)
+        turns = self.rotation[rows].swapaxes(1, 2) * (self.px_per_cm * np.array([1.0, -1.0, 1.0]))
+        placed = shapes @ turns.astype(np.float32) + self.shift_px[rows][:, None]
+        maps: FloatArray = placed.reshape(len(rows), size, size, 3).astype(np.float32)
+        return maps
+
     def position_map(self, index: int) -> FloatArray:
-        """(M, M, 3) its position map in pixels of the picture."""
-        shape = self.mean_cm + np.tensordot(self.coefficients[index], self.basis_cm, axes=1)
-        placed = shape @ (self.px_per_cm * self.rotation[index].T) * (1.0, -1.0, 1.0)
-        moved: FloatArray = (placed + self.shift_px[index]).astype(np.float32)
-        return moved
+        """(M, M, 3) the position map of one picture."""
+        one: FloatArray = self.position_maps([index])[0]
+        return one
 
 
 def check_folder(folder: Path) -> None:

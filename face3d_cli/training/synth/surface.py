@@ -13,6 +13,7 @@ from face3d_cli.core.uv_atlas import UvAtlas
 from face3d_cli.stages.ict_model import IctModel
 from face3d_cli.training.synth.layout import face_layout, face_triangles
 
+FINE_PX = 256
 _HEAD_END = PARTS["head_neck"].end_vertex
 
 
@@ -28,6 +29,7 @@ class FaceSurface:
         map_mean_cm: (S, S, 3) the mean face on the square, continued beyond its edge.
         map_basis_cm: (K, S, S, 3) the same for the shapes.
         valid: (S, S) True where the texel's centre lies on the face.
+        valid_fine: (FINE_PX, FINE_PX) the same for a large square.
     """
 
     mean_cm: Points3
@@ -38,6 +40,7 @@ class FaceSurface:
     map_mean_cm: FloatArray
     map_basis_cm: FloatArray
     valid: Mask
+    valid_fine: Mask
 
     @property
     def landmark_vertices(self) -> list[int]:
@@ -72,4 +75,5 @@ def face_surface(size: int) -> FaceSurface:
         map_mean_cm=atlas.bake(mean[:end]),
         map_basis_cm=np.stack([atlas.bake(shape[:end]) for shape in basis]),
         valid=atlas.is_inside,
+        valid_fine=UvAtlas(uv, face_triangles(model), FINE_PX).is_inside,
     )

@@ -1,0 +1,237 @@
+"""Where is every place of a face's surface? Position map network: face boxes -> maps, any pose.
+
+The shipped networks run in OpenCV's runtime from their safetensors files, as the segmentation does:
+no torch is imported. Networks with the published decoder run in torch.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from face3d_cli.arrays import FloatArray, Mask, Points2, RgbImage, check_shape
+from face3d_cli.core.camera import ScaledOrthographicCamera
+from face3d_cli.core.crop import Crop, crop_face
+from face3d_cli.core.face_box import FaceBox
+from face3d_cli.core.position_map import landmarks_of, sample_map
+from face3d_cli.core.similarity import Similarity, fit_similarity
+from face3d_cli.errors import ModelError
+from face3d_cli.networks.prnet_onnx import prnet_onnx
+from face3d_cli.networks.prnet_weights import Arrays, read_prnet_weights
+from face3d_cli.settings import PositionMapNetSettings, PositionMapSettings
+from face3d_cli.weights.store import find_model
+
+_DEFAULTS = PositionMapSettings()
+UP = np.array([1.0, -1.0, 1.0])  # picture axes (y down) to camera axes (y up), and back
+# The crop is centred on this place of the mean face and this wide, whatever the pose.
+FACE_CENTRE_CM = np.array([0.0, -1.8, 7.0])
+CROP_CM = 22.0
+RIGID_FROM_V = 0.48  # above the upper lip: what the jaw moves does not tell the pose
+
+
+@dataclass(frozen=True)
+class PositionMap:
+    """One face of a photo.
+
+    Attributes:
+        map_px: (M, M, 3) x and y in the photo's pixels, z in the same unit, larger is nearer.
+        landmarks: (68, 3) the same of the landmarks.
+        canonical_cm: (M, M, 3) the mean face, looking ahead: head frame axes, centimetres.
+        valid: (FINE, FINE) True where the square holds surface.
+        camera_from_mean: the similarity from the mean face to the camera's axes (y up), pixels.
+        box: the face's box in the photo, as it was given.
+        crop_box: the square that the network saw last.
+    """
+
+    map_px: FloatArray
+    landmarks: FloatArray
+    canonical_cm: FloatArray
+    valid: Mask
+    camera_from_mean: Similarity
+    box: FaceBox
+    crop_box: FaceBox
+
+    @property
+    def landmarks_px(self) -> Points2:
+        """(68, 2) in the photo."""
+        return np.asarray(self.landmarks[:, :2], np.float64)
+
+    @property
+    def camera(self) -> ScaledOrthographicCamera:
+        """Projects head-frame centimetres, with the mean face's origin, into the photo."""
+        found = self.camera_from_mean
+        shift = found.shift[:2] * (1.0, -1.0)
+        return ScaledOrthographicCamera(found.rotation, found.scale, shift)
+
+    def fine_map(self, size: int) -> FloatArray:
+        """(size, size, 3) the map at another size, smoothly in between."""
+        return resized_map(self.map_px, size)
+
+
+def resized_map(position_map: FloatArray, size: int) -> FloatArray:
+    """(size, size, C) a map at another size; texel centres keep their places in the square."""
+    if len(position_map) == size:
+        return position_map
+    flat = np.ascontiguousarray(position_map, np.float32)
+    fine: FloatArray = cv2.resize(flat, (size, size), interpolation=cv2.INTER_CUBIC)
+    return fine
+
+
+def predict_position_maps(
+    image: RgbImage, boxes: Sequence[FaceBox], settings: PositionMapSettings = _DEFAULTS
+) -> list[PositionMap]:
+    """Regress the position maps of some faces; all of them share each pass of the network.
+
+    The first pass looks at a square around the box; each further one at the upright square that
+    the pass before it found, so that a box that sits badly does not matter.
+
+    Args:
+        image: (H, W, 3) photo.
+        boxes: the faces.
+        settings: which network, how many passes.
+
+    Raises:
+        ModelError: the network is missing or damaged.
+        ShapeError: the photo is not (H, W, 3).
+    """
+    check_shape(image, (None, None, 3), "image")
+    if not boxes:
+        return []
+    network = _network(settings.model, settings.weights)
+    squares = [start_square(box, settings) for box in boxes]
+    maps: list[FloatArray] = []
+    for _ in range(settings.passes):
+        used = squares
+        crops = [
+            crop_face(image, square, face_px=network.input_px, crop_px=network.input_px)
+            for square in squares
+        ]
+        found = network.maps(np.stack([crop.image for crop in crops]))
+        maps = [_in_photo(each, crop) for each, crop in zip(found, crops, strict=True)]
+        poses = [rigid_pose(each, network.canonical_cm) for each in maps]
+        squares = [face_square(pose) for pose in poses]
+    return [
+        PositionMap(
+            each, landmarks_of(each), network.canonical_cm, network.valid, pose, box, square
+        )
+        for each, pose, box, square in zip(maps, poses, boxes, used, strict=True)
+    ]
+
+
+def start_square(box: FaceBox, settings: PositionMapSettings = _DEFAULTS) -> FaceBox:
+    """The square first looked at: detectors draw boxes of different sizes and heights."""
+    scale, down = settings.boxes.get(box.detector, settings.boxes["box"])
+    side = scale * (box.width * box.height) ** 0.5
+    x, y = box.center
+    # "Down" is along the face, which may be rolled.
+    x -= np.sin(box.roll_rad) * down * side
+    y += np.cos(box.roll_rad) * down * side
+    return FaceBox(x - side / 2, y - side / 2, side, side, box.score, box.detector, box.roll_rad)
+
+
+def rigid_pose(map_px: FloatArray, canonical_cm: FloatArray) -> Similarity:
+    """From the mean face to the camera's axes (y up): least squares over the upper face."""
+    size = len(map_px)
+    v = 1.0 - (np.arange(size) + 0.5) / size
+    rows = v > RIGID_FROM_V
+    # The ears, at the sides, are guessed most of the time.
+    columns = slice(round(0.1 * size), round(0.9 * size))
+    source = canonical_cm[rows][:, columns].reshape(-1, 3).astype(np.float64)
+    target = map_px[rows][:, columns].reshape(-1, 3).astype(np.float64) * UP
+    return fit_similarity(source, target)
+
+
+def face_square(pose: Similarity) -> FaceBox:
+    """The upright square around a face of that pose."""
+    centre = pose.apply(FACE_CENTRE_CM[None])[0] * UP
+    side = CROP_CM * pose.scale
+    # In the photo (y down) a head that tips counter-clockwise falls to the left: negative roll.
+    up = pose.rotation[:, 1]
+    right = np.array([up[1], -up[0]])  # the face's right-hand direction in the picture plane, y up
+    roll = float(np.arctan2(-right[1], right[0]))
+    return FaceBox(centre[0] - side / 2, centre[1] - side / 2, side, side, roll_rad=roll)
+
+
+def _in_photo(map_crop: FloatArray, crop: Crop) -> FloatArray:
+    """A map in pixels of the crop, in pixels of the photo."""
+    linear = crop.crop_from_image[:, :2]
+    scale = float(np.sqrt(abs(np.linalg.det(linear))))
+    moved = np.empty_like(map_crop)
+    moved[..., :2] = crop.to_image(map_crop[..., :2].reshape(-1, 2)).reshape(*map_crop.shape[:2], 2)
+    moved[..., 2] = map_crop[..., 2] / scale
+    return moved
+
+
+class _Network:
+    """A network, from its weights file, in OpenCV's runtime or, for the published one, in torch."""
+
+    def __init__(self, arrays: Arrays, config: PositionMapNetSettings, path: Path) -> None:
+        self.input_px = config.input_px
+        self.canonical_cm: FloatArray = _last_axis(arrays["canonical_cm"])
+        self.valid: Mask = arrays["valid"] > 0
+        self._mean = _last_axis(arrays["mean_map"])
+        self._is_light = config.decoder == "light"
+        self._lock = threading.Lock()
+        self._runtimes: dict[int, Any] = {}
+        self._path = path
+        if self._is_light:
+            self._model = np.frombuffer(prnet_onnx(arrays, config), np.uint8)
+
+    def maps(self, crops: RgbImage) -> FloatArray:
+        """(B, M, M, 3) maps, in pixels of the crops, of (B, S, S, 3) crops."""
+        blob = crops.transpose(0, 3, 1, 2).astype(np.float32) / 255
+        with self._lock:
+            raw = self._run_opencv(blob) if self._is_light else self._run_torch(blob)
+        found: FloatArray = raw.transpose(0, 2, 3, 1)
+        if self._is_light:
+            found = found + self._mean
+        return found * self.input_px
+
+    def _run_opencv(self, blob: FloatArray) -> FloatArray:
+        """One runtime for each number of faces: OpenCV 5 plans for the first shape it sees."""
+        count = len(blob)
+        if count not in self._runtimes:
+            engine = getattr(cv2.dnn, "ENGINE_CLASSIC", None)
+            options = () if engine is None else (engine,)
+            self._runtimes[count] = cv2.dnn.readNetFromONNX(self._model, *options)
+        runtime = self._runtimes[count]
+        runtime.setInput(blob)
+        return np.array(runtime.forward("map"))
+
+    def _run_torch(self, blob: FloatArray) -> FloatArray:
+        import torch
+
+        from face3d_cli.networks.prnet import load_prnet
+
+        if "torch" not in self.__dict__:
+            self.torch = load_prnet(self._path)
+        with torch.inference_mode():
+            return np.asarray(self.torch(torch.from_numpy(blob)).numpy())
+
+
+def _last_axis(planes: FloatArray) -> FloatArray:
+    return np.ascontiguousarray(planes.transpose(1, 2, 0), np.float32)
+
+
+@lru_cache(maxsize=4)
+def _network(model: str, weights: str | None) -> _Network:
+    path = Path(weights) if weights else find_model(model)[f"{model}.safetensors"]
+    arrays, config = read_prnet_weights(path)
+    try:
+        return _Network(arrays, config, path)
+    except KeyError as problem:
+        raise ModelError(
+            f"{path} lacks the weights {problem}", hint="train it again with this version"
+        ) from problem
+
+
+def places_of(position_map: FloatArray, uv: Points2) -> FloatArray:
+    """(V, 3) places of a topology's vertices, given where they lie on the square."""
+    return sample_map(position_map, uv)
