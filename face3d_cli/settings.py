@@ -14,7 +14,10 @@ PoseChoice = Literal["frontal", "image"]
 MeshFormat = Literal["obj", "ply", "glb", "stl"]
 Unit = Literal["m", "cm", "mm"]
 RendererName = Literal["torch", "pytorch3d"]
-MeshInit = Literal["hemisphere", "surrey"]
+PictureRenderer = Literal["torch", "pytorch3d", "mitsuba"]
+PictureStyle = Literal["textured", "clay", "wireframe", "normals", "depth", "uv"]
+LightingName = Literal["three-point", "soft", "none"]
+MeshInit = Literal["hemisphere", "surrey", "prnet"]
 MeshParameters = Literal["vertices", "meshnet", "babymeshnet"]
 OptimizerName = Literal["adam", "sgd"]
 UpAxis = Literal["y", "z"]
@@ -138,6 +141,32 @@ class HeadColors:
     teeth: tuple[int, int, int] = (224, 214, 196)
     gums: tuple[int, int, int] = (186, 104, 98)
     mouth: tuple[int, int, int] = (92, 42, 40)
+
+
+@dataclass(frozen=True)
+class PictureSettings:
+    """How a mesh is drawn (`stages/picture.py`).
+
+    Attributes:
+        size_px: width and height of a picture.
+        supersampling: samples along each side of a pixel.
+        margin: of the picture around the mesh, as a share of it.
+        background: sRGB; None is transparent.
+        samples: rays for each pixel, when Mitsuba draws.
+    """
+
+    style: PictureStyle = "textured"
+    lighting: LightingName = "three-point"
+    shadows: bool = True
+    renderer: PictureRenderer = "torch"
+    size_px: int = 640
+    supersampling: int = 2
+    margin: float = 0.08
+    background: tuple[int, int, int] | None = (46, 48, 52)
+    shadow_map_px: int = 512
+    samples: int = 64
+    turntable_frames: int = 48
+    frames_per_second: int = 16
 
 
 @dataclass(frozen=True)

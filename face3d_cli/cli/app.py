@@ -19,7 +19,9 @@ from face3d_cli.cli.fit import fit
 from face3d_cli.cli.landmarks import landmarks
 from face3d_cli.cli.licenses import licenses
 from face3d_cli.cli.meshnet import meshnet
+from face3d_cli.cli.prnet import prnet
 from face3d_cli.cli.reconstruct import reconstruct
+from face3d_cli.cli.render import render
 from face3d_cli.cli.report import report
 from face3d_cli.cli.segment import segment
 from face3d_cli.cli.synth import synth
@@ -87,6 +89,7 @@ app.command()(reconstruct)
 app.command()(landmarks)
 app.command()(fit)
 app.command()(segment)
+app.command()(prnet)
 app.command()(synth)
 app.command()(meshnet)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(batch)
@@ -95,6 +98,7 @@ app.add_typer(evaluate_app, name="evaluate")
 app.add_typer(train_app, name="train")
 app.add_typer(models.app, name="models")
 app.command()(export)
+app.command()(render)
 app.command()(view)
 app.command()(doctor)
 app.command()(licenses)

@@ -111,7 +111,7 @@ def read_photo_argument(argument: str, settings: ImageSettings = ImageSettings()
 
 
 def encode_png(image: RgbImage) -> bytes:
-    """The bytes of a PNG file: (H, W, 3) sRGB or (H, W) grey, uint8.
+    """The bytes of a PNG file: (H, W, 3) sRGB, (H, W, 4) with alpha or (H, W) grey.
 
     Each row is stored as its difference from the row above and compressed by ISA-L, which takes a
     third of the time of OpenCV and an eighth of Pillow's for a 1024 px texture, at the same size
@@ -121,14 +121,16 @@ def encode_png(image: RgbImage) -> bytes:
     """
     from isal import isal_zlib
 
-    check_shape(image, (None, None, 3) if image.ndim == 3 else (None, None), "image")
+    has_alpha = image.ndim == 3 and image.shape[2] == 4
+    channels = 4 if has_alpha else 3
+    check_shape(image, (None, None, channels) if image.ndim == 3 else (None, None), "image")
     height, width = image.shape[:2]
     pixels = np.ascontiguousarray(image).reshape(height, -1)
     rows = np.empty((height, 1 + pixels.shape[1]), np.uint8)
     rows[:, 0] = 2  # filter type of the row
     rows[0, 1:] = pixels[0]
     np.subtract(pixels[1:], pixels[:-1], out=rows[1:, 1:])
-    colour_type = 2 if image.ndim == 3 else 0
+    colour_type = 6 if has_alpha else 2 if image.ndim == 3 else 0
     header = struct.pack(">IIBBBBB", width, height, 8, colour_type, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(body)) + kind + body + struct.pack(">I", isal_zlib.crc32(kind + body))
