@@ -61,6 +61,12 @@ def batch(
     timeout: Annotated[
         float, typer.Option(min=0.1, metavar="SECONDS", help="Longest time for one photo.")
     ] = _DEFAULT.timeout_s,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            metavar="cuda[:N]", help="Run networks there, in one process for all local workers."
+        ),
+    ] = None,
     engine: Annotated[
         EngineName, typer.Option(help="Processes of this machine, or a Ray cluster.")
     ] = "local",
@@ -86,6 +92,8 @@ def batch(
     chosen = task_from(task, ctx.args)
     if engine == "local" and (address is not None or num_gpus):
         raise UsageError("--address and --num-gpus are for --engine ray")
+    if engine == "ray" and device is not None:
+        raise UsageError("--device is for --engine local", hint="give workers GPUs with --num-gpus")
     found = _discover(photos, [out, *chosen.folders()], include or [], exclude or [])
     for remark in [*found.notes, *found.problems]:
         output.talk(remark)
@@ -102,7 +110,7 @@ def batch(
             found,
             out,
             chosen,
-            _engine(engine, chosen, jobs, address, num_gpus),
+            _engine(engine, chosen, jobs, device, address, num_gpus),
             choice=choice,
             settings=replace(_DEFAULT, jobs=jobs, timeout_s=timeout),
             on_record=shown.record,
@@ -143,7 +151,12 @@ def _discover(
 
 
 def _engine(
-    name: EngineName, task: Task, jobs: int | None, address: str | None, num_gpus: float
+    name: EngineName,
+    task: Task,
+    jobs: int | None,
+    device: str | None,
+    address: str | None,
+    num_gpus: float,
 ) -> Engine:
     if name == "ray":
         from face3d_cli.pipeline.engine_ray import RayEngine
@@ -151,7 +164,7 @@ def _engine(
         return RayEngine(task, jobs, address=address, num_gpus=num_gpus)
     from face3d_cli.pipeline.engine_local import LocalEngine
 
-    return LocalEngine(task, jobs)
+    return LocalEngine(task, jobs, device=device)
 
 
 class _Shown:

@@ -19,6 +19,13 @@ from multiprocessing.context import SpawnProcess
 from typing import Any
 
 from face3d_cli.errors import Face3dError
+from face3d_cli.networks.runner import use_runner
+from face3d_cli.pipeline.network_host import (
+    HostAddress,
+    HostedRunner,
+    NetworkHost,
+    die_with_parent,
+)
 from face3d_cli.pipeline.supervise import Died, Event, Ready
 from face3d_cli.pipeline.tasks import (
     THREAD_VARIABLES,
@@ -39,10 +46,18 @@ class _Worker:
 class LocalEngine:
     """Worker processes, one core each."""
 
-    def __init__(self, task: Task, jobs: int | None = None) -> None:
-        """At most `jobs` workers; None is one for each core this process may use."""
+    def __init__(self, task: Task, jobs: int | None = None, *, device: str | None = None) -> None:
+        """At most `jobs` workers.
+
+        Args:
+            task: what they do.
+            jobs: how many; None is one for each core this process may use.
+            device: cuda or cuda:N runs all networks there, in one more process that the workers
+                share; None runs them in each worker.
+        """
         self._task = task
         self._size = jobs or num_cores()
+        self._host = NetworkHost(device) if device is not None else None
         self._workers: list[_Worker] = []
 
     def size(self) -> int:
@@ -51,9 +66,10 @@ class LocalEngine:
 
     def start(self) -> _Worker:
         """Start a fresh interpreter: a fork would copy the threads' locks, and all memory."""
+        host = self._host.address() if self._host is not None else None
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        process = context.Process(target=_serve, args=(theirs, self._task), daemon=True)
+        process = context.Process(target=_serve, args=(theirs, self._task, host), daemon=True)
         with _environment(THREAD_VARIABLES):  # libraries read it when they are loaded
             process.start()
         theirs.close()
@@ -90,6 +106,8 @@ class LocalEngine:
         """End all workers."""
         for worker in self._workers[:]:
             self.kill(worker)
+        if self._host is not None:
+            self._host.stop()
 
 
 def num_cores() -> int:
@@ -119,11 +137,13 @@ def _death(exit_code: int | None) -> str:
     return f"ended with exit code {exit_code}"
 
 
-def _serve(connection: Connection[Any, Any], task: Task) -> None:
+def _serve(connection: Connection[Any, Any], task: Task, host: HostAddress | None) -> None:
     """A worker's life: photos in, outcomes out, until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's affair
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    threading.Thread(target=die_with_parent, daemon=True).start()
     limit_threads()
+    if host is not None:
+        use_runner(HostedRunner(host))
     with suppress(EOFError, OSError):  # the parent has gone
         try:
             task.warm_up()
@@ -133,13 +153,6 @@ def _serve(connection: Connection[Any, Any], task: Task) -> None:
         connection.send(Ready())
         while True:
             connection.send(perform(task, connection.recv()))
-
-
-def _die_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        os._exit(1)
 
 
 @contextmanager

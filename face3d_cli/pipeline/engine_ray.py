@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from face3d_cli.errors import Face3dError, MissingExtra, StageError
+from face3d_cli.networks.runner import TorchRunner, use_runner
 from face3d_cli.pipeline.supervise import Died, Event, Ready
 from face3d_cli.pipeline.tasks import Job, Outcome, Task, limit_threads, perform
 
@@ -29,13 +30,15 @@ class _Worker:
 class _Actor:
     """A worker of the cluster: keeps its models from photo to photo."""
 
-    def __init__(self, task: Task) -> None:
-        self._task = task
+    def __init__(self, task: Task, device: str | None) -> None:
+        self._task, self._device = task, device
 
     def warm_up(self) -> Ready | Outcome:
         """Load the models."""
         limit_threads()
         try:
+            if self._device is not None:
+                use_runner(TorchRunner(self._device))
             self._task.warm_up()
         except Face3dError as problem:
             return Outcome({}, stop=problem)
@@ -58,7 +61,7 @@ class RayEngine:
             task: what the actors do.
             jobs: how many actors.
             address: of the cluster's head, "auto" for the one of this machine; None starts one.
-            num_gpus: that each actor gets; fractions share one.
+            num_gpus: that each actor gets for its networks; fractions share one.
 
         Raises:
             MissingExtra: Ray is not installed.
@@ -93,7 +96,8 @@ class RayEngine:
         kind = self._ray.remote(_Actor).options(
             num_cpus=1, num_gpus=self._num_gpus, max_restarts=0, max_task_retries=0
         )
-        actor = kind.remote(self._task)
+        device = "cuda" if self._num_gpus else None  # Ray shows an actor no GPU but its own
+        actor = kind.remote(self._task, device)
         return _Worker(actor, actor.warm_up.remote())
 
     def send(self, worker: _Worker, job: Job) -> None:

@@ -25,6 +25,7 @@ from face3d_cli.core.similarity import Similarity, fit_similarity
 from face3d_cli.errors import ModelError
 from face3d_cli.networks.prnet_onnx import prnet_onnx
 from face3d_cli.networks.prnet_weights import Arrays, read_prnet_weights
+from face3d_cli.networks.runner import current_runner
 from face3d_cli.settings import PositionMapNetSettings, PositionMapSettings
 from face3d_cli.weights.store import find_model
 
@@ -186,10 +187,13 @@ class _Network:
 
     def maps(self, crops: RgbImage) -> FloatArray:
         """(B, M, M, 3) maps, in pixels of the crops, of (B, S, S, 3) crops."""
+        if (runner := current_runner()) is not None:
+            found: FloatArray = runner.run("prnet", self._path, crops).transpose(0, 2, 3, 1)
+            return found * self.input_px
         blob = crops.transpose(0, 3, 1, 2).astype(np.float32) / 255
         with self._lock:
             raw = self._run_opencv(blob) if self._is_light else self._run_torch(blob)
-        found: FloatArray = raw.transpose(0, 2, 3, 1)
+        found = raw.transpose(0, 2, 3, 1)
         if self._is_light:
             found = found + self._mean
         return found * self.input_px
