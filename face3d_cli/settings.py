@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 DetectorName = Literal["auto", "hog", "cnn", "yunet"]
 FacesChoice = Literal["largest", "all"]
-MethodName = Literal["auto", "surrey", "ict"]
+MethodName = Literal["auto", "surrey", "ict", "prnet"]
 FaceModelName = Literal["surrey", "ict"]
 FaceLayout = Literal["photo", "centred"]
 PoseChoice = Literal["frontal", "image"]
@@ -371,6 +372,35 @@ class RefineSettings:
     """How a fitted mesh is refined by shading (`stages/refine.py`).
 
     Attributes:
+@dataclass(frozen=True)
+class PositionMapSettings:
+    """How position maps are regressed (`stages/position_map.py`).
+
+    Attributes:
+        model: name of the registered network.
+        weights: a weights file of one's own instead.
+        passes: how often the network looks; from the second time on at the square that it found.
+        boxes: for each detector, the side of the first square over the box's (the root of its
+            area), and how far its centre lies below the box's, in sides.
+        mesh_px: side of the map whose texels are the mesh's vertices.
+    """
+
+    model: str = "prnet-resnet18"
+    weights: str | None = None
+    passes: int = 2
+    boxes: Mapping[str, tuple[float, float]] = field(
+        default_factory=lambda: {
+            "hog": (1.5, 0.0),
+            "cnn": (1.5, 0.0),
+            "yunet": (1.5, 0.0),
+            "landmarks": (1.6, 0.0),
+            "box": (1.5, 0.0),
+        },
+        hash=False,
+    )
+    mesh_px: int = 128
+
+
         size_px: side of the square in which the face is looked at.
         relight_every: steps after which light and albedo are estimated again.
         step: of a shape coefficient, in standard deviations of the model.
@@ -461,3 +491,4 @@ class BatchSettings:
     timeout_s: float = 600.0
     start_timeout_s: float = 180.0
     attempts: int = 2
+    position_map: PositionMapSettings = PositionMapSettings()  # of --method prnet

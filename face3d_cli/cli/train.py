@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -28,6 +29,7 @@ _FIRST, _SECOND = SegmentationTrainingSettings(), SECOND_STAGE_TRAINING
 _POSITION_MAPS = PositionMapTrainingSettings()
 
 
+_TALK_EVERY = 50  # steps, where no bar is shown
 @train_app.callback()
 def train() -> None:
     """Train the project's own networks."""
@@ -279,6 +281,8 @@ def prnet(
     output.result(str(path))
 
 
+            if done.step % _TALK_EVERY == 0 and not sys.stderr.isatty():
+                output.talk(f"step {done.step}: {done.line()}")
 def _held_out_line(errors: dict[str, Any]) -> str:
     by_yaw = "  ".join(f"{name} deg {nme:.2f} %" for name, nme in errors["nme_by_yaw"].items())
     return f"held out, {errors['samples']} samples: NME {by_yaw}  SSIM {errors['ssim']:.4f}"

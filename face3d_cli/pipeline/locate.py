@@ -102,11 +102,38 @@ def locate_faces(
         NoFaceFound: there is none.
         UsageError: `faces` is not positive.
     """
+    found = find_boxes(
+        image, name, settings, timings, faces=faces, box=box, landmarks_px=landmarks_px
+    )
+    if landmarks_px is not None:
+        return [(found[0], landmarks_px)]
+    from face3d_cli.stages.landmarks import predict_landmarks
+
+    with timings.measure("landmarks"):
+        return [(each, predict_landmarks(image, each, settings.landmarks)) for each in found]
+
+
+def find_boxes(
+    image: RgbImage,
+    name: str,
+    settings: ReconstructSettings,
+    timings: StageTimings,
+    *,
+    faces: FacesChoice | int = "largest",
+    box: FaceBox | None = None,
+    landmarks_px: Points2 | None = None,
+) -> list[FaceBox]:
+    """Boxes of the faces asked for, left to right; a box or landmarks that are given are taken.
+
+    Raises:
+        NoFaceFound: there is none.
+        UsageError: `faces` is not positive.
+    """
     if isinstance(faces, int) and faces < 1:
         raise UsageError(f"the number of faces must be positive, got {faces}")
     if landmarks_px is not None:
         x, y, width, height = bounding_box(landmarks_px)
-        return [(FaceBox(x, y, width, height, detector="landmarks"), landmarks_px)]
+        return [FaceBox(x, y, width, height, detector="landmarks")]
     if box is not None:
         found = [box]
     else:
@@ -120,15 +147,9 @@ def locate_faces(
             f"no face in {name} ({width}x{height})",
             hint="try a closer or larger photo, --detector cnn, or --box x,y,w,h",
         )
-    from face3d_cli.stages.landmarks import predict_landmarks
-
     wanted = len(found) if faces == "all" else 1 if faces == "largest" else faces
     largest = sorted(found, key=lambda each: each.area, reverse=True)[:wanted]
-    with timings.measure("landmarks"):
-        return [
-            (each, predict_landmarks(image, each, settings.landmarks))
-            for each in sorted(largest, key=lambda each: each.center)
-        ]
+    return sorted(largest, key=lambda each: each.center)
 
 
 def read_input(

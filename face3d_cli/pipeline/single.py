@@ -15,6 +15,7 @@ from face3d_cli.core.mesh import METRES_PER_UNIT, Mesh
 from face3d_cli.errors import MissingExtra, UsageError
 from face3d_cli.pipeline.head import reconstruct_head
 from face3d_cli.pipeline.locate import locate_faces, read_input
+from face3d_cli.pipeline.position_map import map_faces
 from face3d_cli.pipeline.result import FaceReconstruction, Reconstruction, StageTimings, numbered
 from face3d_cli.settings import FacesChoice, ReconstructSettings, TextureSettings
 from face3d_cli.weights.store import find_model, model_state
@@ -48,6 +49,8 @@ def reconstruct(
         StageError: a face cannot be fitted.
     """
     method = choose_method(settings.method)
+    if method == "prnet":
+        return map_faces(photo, settings, faces=faces, box=box, landmarks_px=landmarks_px).result
     timings = StageTimings()
     name, image = read_input(photo, settings, timings)
     located = locate_faces(
@@ -67,8 +70,11 @@ def choose_method(asked: str) -> str:
         ModelError: its models are missing.
         UsageError: there is no method of that name.
     """
-    if asked not in ("auto", "surrey", "ict"):
-        raise UsageError(f"there is no method '{asked}'", hint="expected auto, surrey or ict")
+    if asked not in ("auto", "surrey", "ict", "prnet"):
+        raise UsageError(f"there is no method '{asked}'", hint="expected auto, surrey, ict, prnet")
+    if asked == "prnet":
+        find_model("prnet-resnet18")
+        return "prnet"
     if asked == "ict" or (
         asked == "auto"
         and model_state("surrey").state == "missing"
