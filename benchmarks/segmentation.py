@@ -25,9 +25,7 @@ from face3d_cli.core import segmentation_classes as classes
 from face3d_cli.io.image import read_photo, save_png
 from face3d_cli.io.segmentation_data import LabelledPhoto, find_labelled_photos
 from face3d_cli.networks.unet import load_unet
-from face3d_cli.settings import SegmentationSettings
-from face3d_cli.stages.segmentation import WEIGHTS_FILE, segment_photo
-from face3d_cli.weights.store import find_model
+from face3d_cli.stages.segmentation import segment_photo, shipped_weights
 
 REPEATS = 31
 LONG_SIDE_PX = 512
@@ -56,10 +54,9 @@ def time_photo(photo: RgbImage) -> dict[str, object]:
     photo = cv2.resize(photo, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     cv2.setNumThreads(2)
     torch.set_num_threads(2)
-    network = load_unet(find_model("unet-face")[WEIGHTS_FILE])
+    network = load_unet(shipped_weights())
     network = network.to(memory_format=torch.channels_last)
-    side = SegmentationSettings().long_side_px or max(photo.shape[:2])
-    multiple = network.config.multiple
+    side, multiple = network.config.long_side_px, network.config.multiple
     height, width = (
         -(-round(length * side / LONG_SIDE_PX) // multiple) * multiple for length in photo.shape[:2]
     )

@@ -183,14 +183,15 @@ class SegmentationSettings:
     """How photos are divided into classes (`stages/segmentation.py`).
 
     Attributes:
-        long_side_px: size at which the network sees a photo; None is the photo's own size.
+        long_side_px: size at which the network sees a photo; None is the one it was taught at, 0
+            the photo's own.
         face_px: size at which it sees the square around one face.
         face_margin: side of that square over the longer side of the face's box.
         tile_px: a side longer than this is seen in tiles of this size.
         tile_overlap_px: shared by neighbouring tiles, and faded from one into the other.
     """
 
-    long_side_px: int | None = 416
+    long_side_px: int | None = None
     face_px: int = 352
     face_margin: float = 2.4
     tile_px: int = 1024
@@ -204,14 +205,14 @@ class UNetSettings:
     Attributes:
         widths: channels of each level, finest first; its length is the depth plus one.
         stem_stride: pixels packed into channels before the first level (1: none).
-        num_fasseg_classes: channels of the second end, which labels as FASSEG does.
+        long_side_px: size of photos that it was taught to see.
     """
 
     num_classes: int = 18
     widths: tuple[int, ...] = (24, 48, 96, 160, 224)
     stem_stride: int = 2
     in_channels: int = 3
-    num_fasseg_classes: int = 6
+    long_side_px: int = 416
 
     @property
     def multiple(self) -> int:
@@ -260,17 +261,18 @@ class SegmentationTrainingSettings:
     """How the segmentation U-Net is trained (`training/unet.py`).
 
     Attributes:
+        class_set: what it learns: the eighteen classes, or FASSEG's six from FASSEG alone.
         crop_schedule: share of the steps from which on, and the side of the training photos: small
             ones first, which are quick and show all of a face, then finer ones.
     """
 
+    class_set: ClassSet = "all"
     unet: UNetSettings = UNetSettings()
     augment: AugmentSettings = AugmentSettings()
     loop: LoopSettings = LoopSettings()
     crop_schedule: tuple[tuple[float, int], ...] = ((0.0, 160), (0.35, 256), (0.65, 352))
     stored_long_side_px: int = 512  # photos are kept in memory at this size
     detail_weight: float = 3.0  # cross-entropy of everything but background, skin, hair, clothes
-    fasseg_detail_weight: float = 2.0  # the same for eyes, nose and mouth of the second end
     dice_weight: float = 0.5
     held_out_share: float = 0.0  # of the people of each folder, for choosing settings
 
@@ -290,8 +292,30 @@ SECOND_STAGE_TRAINING = SegmentationTrainingSettings(
         light_share=0.1,
         degrade_share=0.08,
     ),
-    loop=LoopSettings(steps=1000, learning_rate=1.5e-3, warmup_steps=50, ema_decay=0.99),
+    loop=LoopSettings(steps=2000, learning_rate=1.5e-3, warmup_steps=50, ema_decay=0.99),
     crop_schedule=((0.0, 352),),
+)
+
+# FASSEG's own classes, after the second stage: finer still, and closer to the few photos it has.
+FASSEG_TRAINING = SegmentationTrainingSettings(
+    class_set="fasseg",
+    unet=UNetSettings(num_classes=6, long_side_px=480),
+    augment=AugmentSettings(
+        scale=(0.95, 1.25),
+        small_share=0.02,
+        shift=0.05,
+        usual_rotation_deg=6.0,
+        steep_share=0.05,
+        background_share=0.04,
+        occluder_share=0.03,
+        color=0.5,
+        grey_share=0.04,
+        light_share=0.1,
+        degrade_share=0.08,
+    ),
+    loop=LoopSettings(steps=700, learning_rate=1.5e-3, warmup_steps=50, ema_decay=0.99),
+    crop_schedule=((0.0, 448),),
+    detail_weight=2.5,
 )
 
 
@@ -349,30 +373,6 @@ class PositionMapTrainingSettings:
 
 
 @dataclass(frozen=True)
-class SynthSettings:
-    """How training samples are made of labelled photos (`training/synth`).
-
-    Attributes:
-        turned_per_photo: pictures turned in depth, beside the photo itself.
-        yaw_deg: range that the head is turned to, either way.
-        pitch_deg: standard deviation of the turn up or down.
-        relight: strongest change of light.
-    """
-
-    turned_per_photo: int = 3
-    yaw_deg: tuple[float, float] = (10.0, 92.0)
-    pitch_deg: float = 13.0
-    relight: float = 0.45
-    filler_share: float = 0.75
-    seed: int = 0
-
-
-@dataclass(frozen=True)
-class RefineSettings:
-    """How a fitted mesh is refined by shading (`stages/refine.py`).
-
-    Attributes:
-@dataclass(frozen=True)
 class PositionMapSettings:
     """How position maps are regressed (`stages/position_map.py`).
 
@@ -401,6 +401,30 @@ class PositionMapSettings:
     mesh_px: int = 128
 
 
+@dataclass(frozen=True)
+class SynthSettings:
+    """How training samples are made of labelled photos (`training/synth`).
+
+    Attributes:
+        turned_per_photo: pictures turned in depth, beside the photo itself.
+        yaw_deg: range that the head is turned to, either way.
+        pitch_deg: standard deviation of the turn up or down.
+        relight: strongest change of light.
+    """
+
+    turned_per_photo: int = 3
+    yaw_deg: tuple[float, float] = (10.0, 92.0)
+    pitch_deg: float = 13.0
+    relight: float = 0.45
+    filler_share: float = 0.75
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class RefineSettings:
+    """How a fitted mesh is refined by shading (`stages/refine.py`).
+
+    Attributes:
         size_px: side of the square in which the face is looked at.
         relight_every: steps after which light and albedo are estimated again.
         step: of a shape coefficient, in standard deviations of the model.
@@ -473,6 +497,7 @@ class ReconstructSettings:
     landmarks: LandmarkSettings = LandmarkSettings()
     morphable: MorphableSettings = MorphableSettings()
     linear: LinearFitSettings = LinearFitSettings()  # of --method ict
+    position_map: PositionMapSettings = PositionMapSettings()  # of --method prnet
     texture: TextureSettings | None = TextureSettings()  # None: no texture is made
 
 
@@ -491,4 +516,3 @@ class BatchSettings:
     timeout_s: float = 600.0
     start_timeout_s: float = 180.0
     attempts: int = 2
-    position_map: PositionMapSettings = PositionMapSettings()  # of --method prnet

@@ -11,6 +11,12 @@ from face3d_cli.cli import output
 from face3d_cli.cli.options import DetectorOpt, JsonObjectOpt
 from face3d_cli.settings import DetectionSettings, MethodName, ReconstructSettings
 
+PrnetWeightsOpt = Annotated[
+    Path | None,
+    typer.Option(
+        exists=True, dir_okay=False, help="Position map network of your own, for --method prnet."
+    ),
+]
 evaluate_app = typer.Typer(
     no_args_is_help=True, help="Measure on published data sets.", pretty_exceptions_enable=False
 )
@@ -57,14 +63,10 @@ def segmentation(
 
     Example: face3d evaluate segmentation fasseg/multipose01 --protocol fasseg
     """
-    from dataclasses import replace
-
     from face3d_cli.evaluation.segmentation import evaluate_segmentation
     from face3d_cli.settings import SegmentationSettings
 
-    settings = SegmentationSettings()
-    if size is not None:
-        settings = replace(settings, long_side_px=size or None)
+    settings = SegmentationSettings(long_side_px=size)
     with output.progress(None, "segmenting") as advance:
         report = evaluate_segmentation(
             folder,
@@ -91,6 +93,11 @@ def landmarks(
             help="Folder of AFLW2000-3D: NAME.jpg with NAME.mat beside it.",
         ),
     ],
+    method: Annotated[
+        Literal["dlib", "prnet"],
+        typer.Option(help="dlib's 68-point predictor, or the position map network."),
+    ] = "dlib",
+    weights: PrnetWeightsOpt = None,
     detector: DetectorOpt = DetectionSettings.detector,
     as_json: JsonObjectOpt = False,
 ) -> None:
@@ -103,7 +110,11 @@ def landmarks(
     """
     from face3d_cli.evaluation.landmarks import evaluate_landmarks
 
-    settings = ReconstructSettings(detection=DetectionSettings(detector=detector))
+    settings = ReconstructSettings(
+        method="prnet" if method == "prnet" else "auto",
+        detection=DetectionSettings(detector=detector),
+        position_map=_position_map_settings(weights),
+    )
     with output.progress(None, "landmarks") as advance:
         report = evaluate_landmarks(
             folder,
@@ -130,6 +141,7 @@ def scans(
     method: Annotated[
         MethodName, typer.Option(help="How meshes are made.")
     ] = ReconstructSettings.method,
+    weights: PrnetWeightsOpt = None,
     detector: DetectorOpt = DetectionSettings.detector,
     as_json: JsonObjectOpt = False,
 ) -> None:
@@ -153,6 +165,10 @@ def scans(
         output.json_line(report)
     else:
         _show_scans(report)
+
+
+def _position_map_settings(weights: Path | None) -> PositionMapSettings:
+    return PositionMapSettings(weights=str(weights.absolute()) if weights else None)
 
 
 def _show_landmarks(report: dict[str, Any]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -81,5 +80,4 @@ def segment(
 
 def segmentation_settings(size: int | None) -> SegmentationSettings:
     """What `--size` says, for one photo or a batch of them."""
-    settings = SegmentationSettings()
-    return settings if size is None else replace(settings, long_side_px=size or None)
+    return SegmentationSettings(long_side_px=size)

@@ -12,7 +12,9 @@ import typer
 from face3d_cli.cli import output
 from face3d_cli.errors import UsageError
 from face3d_cli.settings import (
+    FASSEG_TRAINING,
     SECOND_STAGE_TRAINING,
+    ClassSet,
     DecoderName,
     EncoderName,
     LoopSettings,
@@ -25,11 +27,11 @@ from face3d_cli.settings import (
 train_app = typer.Typer(
     no_args_is_help=True, help="Train the project's own networks.", pretty_exceptions_enable=False
 )
-_FIRST, _SECOND = SegmentationTrainingSettings(), SECOND_STAGE_TRAINING
+_FIRST, _SECOND, _FASSEG = SegmentationTrainingSettings(), SECOND_STAGE_TRAINING, FASSEG_TRAINING
 _POSITION_MAPS = PositionMapTrainingSettings()
-
-
 _TALK_EVERY = 50  # steps, where no bar is shown
+
+
 @train_app.callback()
 def train() -> None:
     """Train the project's own networks."""
@@ -59,12 +61,20 @@ def unet(
             help="Second stage: begin with these weights, gentler changes of the photos.",
         ),
     ] = None,
+    class_set: Annotated[
+        ClassSet,
+        typer.Option(
+            "--classes",
+            help="all: the eighteen classes; fasseg: FASSEG's six, a third stage that needs "
+            "--start-from and FASSEG's folders alone.",
+        ),
+    ] = "all",
     steps: Annotated[
         int | None,
         typer.Option(
             min=1,
-            help=f"Optimiser steps; {_FIRST.loop.steps}, and {_SECOND.loop.steps} "
-            "in the second stage.",
+            help=f"Optimiser steps; {_FIRST.loop.steps}, {_SECOND.loop.steps} in the second stage, "
+            f"{_FASSEG.loop.steps} for FASSEG's classes.",
         ),
     ] = None,
     batch_size: Annotated[
@@ -75,7 +85,7 @@ def unet(
         typer.Option(
             min=0.0,
             help=f"Highest rate; {_FIRST.loop.learning_rate}, and {_SECOND.loop.learning_rate} "
-            "in the second stage.",
+            "in the later stages.",
         ),
     ] = None,
     widths: Annotated[
@@ -105,18 +115,26 @@ def unet(
         bool, typer.Option("--smoke", help="A few steps of a tiny network: does all of it run?")
     ] = False,
 ) -> None:
-    """Train the segmentation U-Net; writes unet-face.safetensors.
+    """Train the segmentation U-Net; writes unet-face.safetensors or unet-fasseg.safetensors.
 
     The same command with the same seed gives the same weights on the same machine.
 
     Example: face3d train unet --data fasseg/multipose01=2 --data celebamask -o run
     """
-    from face3d_cli.stages.segmentation import WEIGHTS_FILE
+    from face3d_cli.stages.segmentation import MODEL_OF
     from face3d_cli.training.log import training_log
     from face3d_cli.training.loop import Progress
     from face3d_cli.training.unet import save_unet, smoke_settings, train_unet
 
-    stage = _FIRST if start_from is None else _SECOND
+    if class_set == "fasseg":
+        if start_from is None:
+            raise UsageError(
+                "--classes fasseg needs trained weights to begin with",
+                hint="give --start-from unet-face.safetensors",
+            )
+        stage = _FASSEG
+    else:
+        stage = _FIRST if start_from is None else _SECOND
     settings = replace(
         stage,
         unet=replace(stage.unet, widths=_widths(widths)),
@@ -152,7 +170,7 @@ def unet(
             limit=4 if smoke else None,
             on_step=on_step,
         )
-    output.result(str(save_unet(network, out / WEIGHTS_FILE)))
+    output.result(str(save_unet(network, out / f"{MODEL_OF[class_set]}.safetensors")))
 
 
 @train_app.command()
@@ -263,6 +281,8 @@ def prnet(
         def on_step(done: Progress) -> None:
             log(done)
             advance(text=done.line())
+            if done.step % _TALK_EVERY == 0 and not sys.stderr.isatty():
+                output.talk(f"step {done.step}: {done.line()}")
 
         network = train_prnet(
             data,
@@ -281,8 +301,6 @@ def prnet(
     output.result(str(path))
 
 
-            if done.step % _TALK_EVERY == 0 and not sys.stderr.isatty():
-                output.talk(f"step {done.step}: {done.line()}")
 def _held_out_line(errors: dict[str, Any]) -> str:
     by_yaw = "  ".join(f"{name} deg {nme:.2f} %" for name, nme in errors["nme_by_yaw"].items())
     return f"held out, {errors['samples']} samples: NME {by_yaw}  SSIM {errors['ssim']:.4f}"

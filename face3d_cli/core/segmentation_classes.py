@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from face3d_cli.arrays import FloatArray, LabelImage, Mask, RgbImage
+from face3d_cli.settings import ClassSet
 
 CLASS_NAMES: tuple[str, ...] = (
     "background",
@@ -74,6 +75,7 @@ OCCLUDERS = ("glasses", "hair", "hat", "clothes")
 # FASSEG labels look through glasses and count ears, neck and beard as skin, brows as hair and
 # clothes as background (read off its photos).
 FASSEG_NAMES: tuple[str, ...] = ("background", "skin", "hair", "eyes", "nose", "mouth")
+NAMES_OF: dict[ClassSet, tuple[str, ...]] = {"all": CLASS_NAMES, "fasseg": FASSEG_NAMES}
 FASSEG_COLORS: RgbImage = np.array(
     [(255, 0, 0), (255, 255, 0), (127, 0, 0), (0, 0, 255), (0, 255, 255), (0, 255, 0)],
     dtype=np.uint8,

@@ -52,8 +52,6 @@ class UNet(nn.Module):
             for deep, skip in zip(widths[:0:-1], widths[-2::-1], strict=True)
         )
         self.head = nn.Conv2d(first, config.num_classes, 1)
-        self.fasseg_up = _double_conv(widths[1] + first, first)
-        self.fasseg_head = nn.Conv2d(first, config.num_fasseg_classes, 1)
 
     def encode(self, image: Tensor) -> list[Tensor]:
         """Features of every level of the contracting path, finest first."""
@@ -62,29 +60,14 @@ class UNet(nn.Module):
             features.append(block(functional.max_pool2d(features[-1], 2)))
         return features
 
-    def decode(self, features: list[Tensor]) -> Tensor:
-        """Input of the last block of the expanding path, which the two ends share."""
-        *skips, x = features
-        for block, skip in zip(self.up, reversed(skips), strict=True):
-            x = functional.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
-            x = torch.cat([skip, x], dim=1)
-            if block is not self.up[-1]:
-                x = block(x)
-        return x
-
     def forward(self, image: Tensor) -> Tensor:
         """Logits (B, num_classes, H / stem_stride, W / stem_stride) of images (B, 3, H, W)."""
-        logits: Tensor = self.head(self.up[-1](self.decode(self.encode(image))))
+        *skips, x = self.encode(image)
+        for block, skip in zip(self.up, reversed(skips), strict=True):
+            x = functional.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+            x = block(torch.cat([skip, x], dim=1))
+        logits: Tensor = self.head(x)
         return logits
-
-    def forward_fasseg(self, image: Tensor) -> Tensor:
-        """Logits of FASSEG's six classes, drawn where FASSEG draws their borders."""
-        logits: Tensor = self.fasseg_head(self.fasseg_up(self.decode(self.encode(image))))
-        return logits
-
-    def start_fasseg_end(self) -> None:
-        """Begin the second end as a copy of the first one's last block."""
-        self.fasseg_up.load_state_dict(self.up[-1].state_dict())
 
 
 def unet_bytes(network: UNet) -> bytes:

@@ -18,14 +18,15 @@ import numpy as np
 
 from face3d_cli.arrays import FloatArray, LabelImage, RgbImage, check_shape
 from face3d_cli.core.face_box import FaceBox
-from face3d_cli.core.segmentation_classes import CLASS_NAMES
+from face3d_cli.core.segmentation_classes import NAMES_OF
 from face3d_cli.errors import ModelError
+from face3d_cli.networks.runner import current_runner
 from face3d_cli.networks.unet_onnx import unet_onnx
 from face3d_cli.networks.unet_weights import read_unet_weights
 from face3d_cli.settings import ClassSet, SegmentationSettings, UNetSettings
 from face3d_cli.weights.store import find_model
 
-WEIGHTS_FILE = "unet-face.safetensors"
+MODEL_OF: dict[ClassSet, str] = {"all": "unet-face", "fasseg": "unet-fasseg"}
 _DEFAULTS = SegmentationSettings()
 
 
@@ -68,8 +69,8 @@ def segment_photo(
         faces: boxes of faces that are looked at again from close by, for photos in which they are
             small; what is seen there replaces what was seen in the whole photo.
         weights: another weights file than the shipped one.
-        classes: "fasseg" takes the network's second end, which labels as FASSEG's annotators did:
-            wider eyes, no glasses, no brows of their own.
+        classes: "fasseg" takes the network that labels as FASSEG's annotators did: wider eyes, no
+            glasses, no brows of their own.
 
     Returns:
         Labels at the photo's size, and logits from which probabilities can be made. With `faces`
@@ -81,7 +82,10 @@ def segment_photo(
     """
     check_shape(image, (None, None, 3), "image")
     network = _network(weights, classes)
-    logits = _logits_at(network, image, settings.long_side_px, settings)
+    long_side_px = settings.long_side_px
+    if long_side_px is None:
+        long_side_px = network.settings.long_side_px
+    logits = _logits_at(network, image, long_side_px, settings)
     if faces:
         size = image.shape[1::-1]
         logits = np.stack([_resized(plane, size) for plane in logits])
@@ -92,9 +96,9 @@ def segment_photo(
 
 
 def _logits_at(
-    network: _Network, image: RgbImage, long_side_px: int | None, settings: SegmentationSettings
+    network: _Network, image: RgbImage, long_side_px: int, settings: SegmentationSettings
 ) -> FloatArray:
-    """Logits of a photo that the network sees at a given size, on the network's own grid."""
+    """Logits of a photo that the network sees at a given size (0: its own), on its own grid."""
     scale = (long_side_px or max(image.shape[:2])) / max(image.shape[:2])
     stride = network.settings.stem_stride  # whole cells, so that logits cover the photo exactly
     height, width = (max(1, round(side * scale / stride)) * stride for side in image.shape[:2])
@@ -109,7 +113,7 @@ def _tiled(network: _Network, image: RgbImage, settings: SegmentationSettings) -
     """Logits of a large photo: overlapping tiles, faded linearly into each other."""
     stride = network.settings.stem_stride
     height, width = (side // stride for side in image.shape[:2])
-    total = np.zeros((network.num_classes, height, width), np.float32)
+    total = np.zeros((network.settings.num_classes, height, width), np.float32)
     weight = np.zeros((height, width), np.float32)
     for top in _tile_starts(image.shape[0], settings, network.settings.multiple):
         for left in _tile_starts(image.shape[1], settings, network.settings.multiple):
@@ -192,11 +196,8 @@ class _Network:
     ends the process when a much smaller one follows.
     """
 
-    def __init__(self, model: bytes, settings: UNetSettings, classes: ClassSet) -> None:
-        self.settings = settings
-        is_fasseg = classes == "fasseg"
-        self.num_classes = settings.num_fasseg_classes if is_fasseg else settings.num_classes
-        self._output = "fasseg" if is_fasseg else "logits"
+    def __init__(self, model: bytes, settings: UNetSettings, path: Path) -> None:
+        self.settings, self._path = settings, path
         self._model = np.frombuffer(model, np.uint8)
         self._lock = threading.Lock()  # a runtime keeps its buffers, so one photo at a time
         self._runtime_for = lru_cache(maxsize=4)(self._read)
@@ -215,25 +216,34 @@ class _Network:
         if any(pad):
             border = cv2.BORDER_REPLICATE
             image = np.asarray(cv2.copyMakeBorder(image, 0, pad[0], 0, pad[1], border), np.uint8)
-        blob = cv2.dnn.blobFromImage(image, 1 / 127.5, mean=(127.5, 127.5, 127.5))
-        with self._lock:
-            runtime = self._runtime_for(image.shape)
-            runtime.setInput(blob)
-            logits: FloatArray = np.array(runtime.forward(self._output)[0])
+        if (runner := current_runner()) is not None:
+            logits: FloatArray = runner.run("unet", self._path, image[None])[0]
+        else:
+            blob = cv2.dnn.blobFromImage(image, 1 / 127.5, mean=(127.5, 127.5, 127.5))
+            with self._lock:
+                runtime = self._runtime_for(image.shape)
+                runtime.setInput(blob)
+                logits = np.array(runtime.forward()[0])
         return logits[:, : height // stride, : width // stride]
+
+
+def shipped_weights(classes: ClassSet = "all") -> Path:
+    """The weights file that comes with face3d for a set of classes."""
+    name = MODEL_OF[classes]
+    return find_model(name)[f"{name}.safetensors"]
 
 
 @lru_cache(maxsize=4)
 def _network(weights: Path | None, classes: ClassSet) -> _Network:
-    path = weights or find_model("unet-face")[WEIGHTS_FILE]
+    path = weights or shipped_weights(classes)
     state, settings = read_unet_weights(path)
-    if settings.num_classes != len(CLASS_NAMES):
+    if settings.num_classes != len(NAMES_OF[classes]):
         raise ModelError(
-            f"{path} has {settings.num_classes} classes, expected {len(CLASS_NAMES)}",
-            hint="train it again with this version",
+            f"{path} has {settings.num_classes} classes, expected {len(NAMES_OF[classes])}",
+            hint="give the --classes that it was trained for",
         )
     try:
-        return _Network(unet_onnx(state, settings), settings, classes)
+        return _Network(unet_onnx(state, settings), settings, path)
     except KeyError as problem:
         raise ModelError(
             f"{path} lacks the weights {problem}", hint="train it again with this version"

@@ -2,7 +2,7 @@
 
 A data set that labels less than the network knows supervises sums of class probabilities: FASSEG's
 "skin" is the sum over skin, ears, neck and glasses. Cross-entropy and Dice are both taken on those
-sums.
+sums. A network of FASSEG's own six classes learns from FASSEG alone.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from torch import Tensor
 
 from face3d_cli.arrays import LabelImage, RgbImage
 from face3d_cli.core import segmentation_classes as classes
-from face3d_cli.errors import ModelError
+from face3d_cli.errors import ModelError, UsageError
 from face3d_cli.io.atomic import atomic_path
 from face3d_cli.io.segmentation_data import LabelledPhoto, find_labelled_photos
 from face3d_cli.networks.unet import UNet, unet_bytes
 from face3d_cli.networks.unet_weights import read_unet_weights
-from face3d_cli.settings import SegmentationTrainingSettings
+from face3d_cli.settings import ClassSet, SegmentationTrainingSettings
 from face3d_cli.training.augment import Labelled, augment
 from face3d_cli.training.loop import Progress, Task, train
 
@@ -74,23 +74,25 @@ class Groups:
 
 
 def groups_of(
-    schemes: Sequence[classes.LabelScheme], detail_weight: float
+    schemes: Sequence[classes.LabelScheme], detail_weight: float, class_set: ClassSet = "all"
 ) -> tuple[Groups, dict[str, np.ndarray]]:
     """Number the distinct groups of several schemes, and map each scheme's raw labels to them."""
+    class_names = classes.NAMES_OF[class_set]
     numbers: dict[frozenset[str], int] = {}
     tables: dict[str, np.ndarray] = {}
     used: dict[str, set[int]] = {}
     for scheme in schemes:
         table = np.full(256, classes.IGNORED, np.uint8)
-        for raw, names in enumerate(scheme.members):
+        members_of = scheme.members if class_set == "all" else [(name,) for name in class_names]
+        for raw, names in enumerate(members_of):
             if names:
                 table[raw] = numbers.setdefault(frozenset(names), len(numbers))
         tables[scheme.name] = table
         used[scheme.name] = set(table.tolist()) - {classes.IGNORED}
-    members = torch.zeros(len(numbers), len(classes.CLASS_NAMES))
+    members = torch.zeros(len(numbers), len(class_names))
     weight = torch.ones(len(numbers))
     for group, number in numbers.items():
-        members[number, [classes.INDEX[name] for name in group]] = 1.0
+        members[number, [class_names.index(name) for name in group]] = 1.0
         if not group & set(_PLAIN):
             weight[number] = detail_weight
     flags = {
@@ -110,13 +112,21 @@ def load_sources(
 
     Each folder is drawn in proportion to the square root of its size, times its weight: a small one
     is seen often, but not as often as its photos are few.
+
+    Raises:
+        UsageError: FASSEG's classes are to be learned from another data set.
     """
     listings = [
         (train_part(find_labelled_photos(folder, "train"), settings.held_out_share)[0], weight)
         for folder, weight in folders
     ]
     schemes = list({photos[0].scheme.name: photos[0].scheme for photos, _ in listings}.values())
-    groups, tables = groups_of(schemes, settings.detail_weight)
+    if settings.class_set == "fasseg" and schemes != [classes.FASSEG]:
+        raise UsageError(
+            f"FASSEG's classes are learned from FASSEG, found {', '.join(s.name for s in schemes)}",
+            hint="leave the other folders out, or --classes fasseg",
+        )
+    groups, tables = groups_of(schemes, settings.detail_weight, settings.class_set)
     sources, fillers = [], []
     for photos, weight in listings:
         scheme = photos[0].scheme
@@ -169,7 +179,6 @@ class Batch:
     images: Tensor
     targets: Tensor
     valid: Tensor
-    fasseg: Tensor  # (B, h, w) FASSEG's own labels; IGNORED throughout photos of other data sets
 
 
 def make_batch(
@@ -183,7 +192,7 @@ def make_batch(
     shares = np.array([source.weight for source in sources])
     done = step / settings.loop.steps
     crop_px = [size for start, size in settings.crop_schedule if start <= done][-1]
-    images, targets, valid, fasseg = [], [], [], []
+    images, targets, valid = [], [], []
     for slot in range(settings.loop.batch_size):
         rng = np.random.default_rng((settings.loop.seed, step, slot))
         source = sources[rng.choice(len(sources), p=shares / shares.sum())]
@@ -194,44 +203,22 @@ def make_batch(
         images.append(image)
         targets.append(source.groups[labels])
         valid.append(groups.of_scheme[source.scheme])
-        is_fasseg = source.scheme == classes.FASSEG.name
-        fasseg.append(labels if is_fasseg else np.full_like(labels, classes.IGNORED))
     pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)  # channels last in memory
     return Batch(
         pixels.float() / 127.5 - 1.0,
         torch.from_numpy(np.stack(targets).astype(np.int64)),
         torch.stack(valid),
-        torch.from_numpy(np.stack(fasseg).astype(np.int64)),
     )
 
 
 def segmentation_losses(
     network: UNet, batch: Batch, groups: Groups, settings: SegmentationTrainingSettings
 ) -> dict[str, Tensor]:
-    """Cross-entropy and Dice of both ends: on sums of class probabilities, on FASSEG's classes."""
+    """Cross-entropy and Dice on sums of class probabilities."""
     device = next(network.parameters()).device
-    images = batch.images.to(device, memory_format=torch.channels_last)
-    shared = network.decode(network.encode(images))
-    logits = network.head(network.up[-1](shared))
+    logits = network(batch.images.to(device, memory_format=torch.channels_last))
     cross_entropy, dice = merged_losses(logits, batch.targets, batch.valid, groups)
-    losses = {"cross_entropy": cross_entropy, "dice": settings.dice_weight * dice}
-    has_fasseg = (batch.fasseg != classes.IGNORED).flatten(1).any(dim=1)
-    if has_fasseg.any():
-        logits = network.fasseg_head(network.fasseg_up(shared[has_fasseg.to(device)]))
-        targets = batch.fasseg[has_fasseg]
-        own = fasseg_groups(settings.fasseg_detail_weight)
-        valid = torch.ones(len(targets), len(own.members), dtype=torch.bool)
-        cross_entropy, dice = merged_losses(logits, targets, valid, own)
-        losses["fasseg_cross_entropy"] = cross_entropy
-        losses["fasseg_dice"] = settings.dice_weight * dice
-    return losses
-
-
-def fasseg_groups(detail_weight: float) -> Groups:
-    """The six classes as they are, eyes, nose and mouth weighted."""
-    details = ("eyes", "nose", "mouth")
-    weight = [detail_weight if name in details else 1.0 for name in classes.FASSEG_NAMES]
-    return Groups(torch.eye(len(weight)), torch.tensor(weight), {})
+    return {"cross_entropy": cross_entropy, "dice": settings.dice_weight * dice}
 
 
 def merged_losses(
@@ -314,21 +301,26 @@ def train_unet(
 
 
 def continue_from(network: UNet, weights: Path) -> None:
-    """Take over trained weights; a second end that they lack begins as a copy of the first.
+    """Take over trained weights; six classes begin as means of the eighteen that they hold.
 
     Raises:
         ModelError: not a weights file, or of another shape.
     """
-    arrays, _ = read_unet_weights(weights)
-    state = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    arrays, trained = read_unet_weights(weights)
+    if (trained.num_classes, network.config.num_classes) == (
+        len(classes.CLASS_NAMES),
+        len(classes.FASSEG_NAMES),
+    ):
+        membership = classes.FASSEG.membership().astype(np.float32)  # (6, 18)
+        shares = membership / membership.sum(axis=1, keepdims=True)
+        for name in ("head.weight", "head.bias"):
+            arrays[name] = np.tensordot(shares, arrays[name], axes=1)
     try:
-        missing, unknown = network.load_state_dict(state, strict=False)
+        network.load_state_dict({name: torch.from_numpy(a) for name, a in arrays.items()})
     except RuntimeError as problem:
-        raise ModelError(f"{weights} is of another shape: {problem}") from problem
-    if any(not name.startswith("fasseg_") for name in (*missing, *unknown)):
-        raise ModelError(f"{weights} is of another shape", hint="give the same --widths")
-    if missing:
-        network.start_fasseg_end()
+        raise ModelError(
+            f"{weights} is of another shape: {problem}", hint="give the same --widths"
+        ) from problem
 
 
 def save_unet(network: UNet, path: Path) -> Path:

@@ -271,12 +271,42 @@ _MODELS = (
         preprocessing="see the model card beside the weights",
         needed_for="face3d segment",
     ),
+    ModelSpec(
+        name="prnet-resnet18",
+        what="position map network with a ResNet-18 encoder, trained by this project",
+        origin="shipped",
+        files=(),
+        homepage="",
+        licence="Apache-2.0 weights, trained on photos that are for research only",
+        licence_url="https://www.apache.org/licenses/LICENSE-2.0",
+        non_commercial=True,
+        paper=(
+            "Feng et al., Joint 3D Face Reconstruction and Dense Alignment with Position Map "
+            "Regression Network, ECCV 2018; He et al., ResNet, CVPR 2016 (architecture)"
+        ),
+        preprocessing="see the model card beside the weights",
+        needed_for="prnet, and reconstruct --method prnet",
+    ),
+    ModelSpec(
+        name="unet-fasseg",
+        what="U-Net that labels FASSEG's six classes as its annotators did, trained by this project",
+        origin="shipped",
+        files=(),
+        homepage="",
+        licence="Apache-2.0 weights, trained on photos that are for research only",
+        licence_url="https://www.apache.org/licenses/LICENSE-2.0",
+        non_commercial=True,
+        paper="Ronneberger et al., U-Net, MICCAI 2015 (architecture)",
+        preprocessing="see the model card beside the weights",
+        needed_for="face3d segment --classes fasseg",
+    ),
 )
 
 # What each reconstruction method reads; `doctor` and `licenses` follow it.
 MODELS_OF_METHOD: dict[str, tuple[str, ...]] = {
     "surrey": ("dlib", "surrey"),
     "ict": ("dlib", "ict-facekit"),
+    "prnet": ("dlib", "prnet-resnet18"),
     "meshnet-surrey": ("dlib", "surrey", "unet-face"),
     "meshnet-hemisphere": ("dlib", "unet-face"),
 }

@@ -14,9 +14,8 @@ from face3d_cli.core.face_box import FaceBox
 from face3d_cli.errors import ModelError, ShapeError
 from face3d_cli.io.image import read_photo
 from face3d_cli.networks.unet import UNet, load_unet, unet_bytes
-from face3d_cli.settings import SegmentationSettings, UNetSettings
-from face3d_cli.stages.segmentation import WEIGHTS_FILE, segment_photo
-from face3d_cli.weights.store import find_model
+from face3d_cli.settings import ClassSet, SegmentationSettings, UNetSettings
+from face3d_cli.stages.segmentation import segment_photo, shipped_weights
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +30,7 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         network = UNet(UNetSettings(widths=(8, 8))).eval()
-    file = tmp_path_factory.mktemp("weights") / WEIGHTS_FILE
+    file = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
     file.write_bytes(unet_bytes(network))
     return file
 
@@ -60,7 +59,7 @@ def test_probabilities_sum_to_one_and_their_largest_is_the_label() -> None:
 def test_torch_and_opencv_agree_on_a_photo(portrait: np.ndarray) -> None:
     photo = cv2.resize(portrait, (416, 416), interpolation=cv2.INTER_LINEAR)
     found = segment_photo(photo)
-    network = load_unet(find_model("unet-face")[WEIGHTS_FILE])
+    network = load_unet(shipped_weights())
     blob = torch.from_numpy(photo).permute(2, 0, 1)[None].float() / 127.5 - 1
     with torch.inference_mode():
         logits = network(blob)
@@ -109,10 +108,10 @@ def test_a_small_face_is_found_again_from_close_by(portrait: np.ndarray) -> None
 
 def test_tiles_say_the_same_as_the_whole(tiny_weights: Path) -> None:
     image = noise(200, 304)
-    whole = segment_photo(image, SegmentationSettings(long_side_px=None), weights=tiny_weights)
+    whole = segment_photo(image, SegmentationSettings(long_side_px=0), weights=tiny_weights)
     tiled = segment_photo(
         image,
-        SegmentationSettings(long_side_px=None, tile_px=96, tile_overlap_px=48),
+        SegmentationSettings(long_side_px=0, tile_px=96, tile_overlap_px=48),
         weights=tiny_weights,
     )
     assert tiled.logits.shape == whole.logits.shape
@@ -137,7 +136,7 @@ def test_no_torch_is_imported_on_the_way() -> None:
 def test_unusable_input_is_named(tmp_path: Path) -> None:
     with pytest.raises(ShapeError, match="image"):
         segment_photo(np.zeros((4, 4), np.uint8))
-    torn = tmp_path / WEIGHTS_FILE
+    torn = tmp_path / "torn.safetensors"
     torn.write_bytes(b"torn")
     with pytest.raises(ModelError, match="not a U-Net weights file"):
         segment_photo(noise(8, 8), weights=torn)
@@ -147,5 +146,6 @@ def test_unusable_input_is_named(tmp_path: Path) -> None:
         segment_photo(noise(8, 8), weights=other)
 
 
-def test_the_shipped_file_is_small() -> None:
-    assert find_model("unet-face")[WEIGHTS_FILE].stat().st_size <= 20e6
+@pytest.mark.parametrize("class_set", ["all", "fasseg"])
+def test_the_shipped_files_are_small(class_set: ClassSet) -> None:
+    assert shipped_weights(class_set).stat().st_size <= 20e6

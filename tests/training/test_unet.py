@@ -9,10 +9,10 @@ import torch
 from PIL import Image
 
 from face3d_cli.core import segmentation_classes as classes
-from face3d_cli.errors import ModelError
+from face3d_cli.errors import ModelError, UsageError
 from face3d_cli.io.segmentation_data import LabelledPhoto
 from face3d_cli.networks.unet import UNet
-from face3d_cli.settings import AugmentSettings, SegmentationTrainingSettings
+from face3d_cli.settings import FASSEG_TRAINING, AugmentSettings, SegmentationTrainingSettings
 from face3d_cli.stages.segmentation import segment_photo
 from face3d_cli.training.augment import Labelled, augment
 from face3d_cli.training.unet import (
@@ -141,9 +141,8 @@ def test_a_batch_is_a_function_of_seed_and_step(folders: list[tuple[Path, float]
     assert torch.equal(one.targets, two.targets)
     assert not torch.equal(one.images, other.images)
     assert one.images.shape == (2, 3, 32, 32)
-    of_fasseg = (one.fasseg != classes.IGNORED).flatten(1).any(dim=1)
-    expected = [torch.equal(row, groups.of_scheme["fasseg"]) for row in one.valid]
-    assert of_fasseg.tolist() == expected
+    for targets, valid in zip(one.targets, one.valid, strict=True):
+        assert valid[targets].all()
     assert make_batch(3, sources, groups, fillers, SMOKE).images.shape == (2, 3, 64, 64)
     assert one.images.min() >= -1
     assert one.images.max() <= 1
@@ -162,9 +161,7 @@ def test_a_smoke_run_resumes_exactly_and_its_weights_segment_a_photo(
     assert segment_photo(image, weights=weights).labels.shape == (50, 37)
 
 
-def test_training_goes_on_from_weights_and_gives_them_a_second_end(
-    folders: list[tuple[Path, float]], tmp_path: Path
-) -> None:
+def test_training_goes_on_from_weights(folders: list[tuple[Path, float]], tmp_path: Path) -> None:
     first = train_unet(folders, tmp_path / "first", SMOKE)
     weights = save_unet(first, tmp_path / "first.safetensors")
     begun = UNet(SMOKE.unet)
@@ -174,12 +171,35 @@ def test_training_goes_on_from_weights_and_gives_them_a_second_end(
     wider = UNet(replace(SMOKE.unet, widths=(4, 8, 12)))
     with pytest.raises(ModelError, match="another shape"):
         continue_from(wider, weights)
-    gentle = replace(SMOKE, loop=replace(SMOKE.loop, learning_rate=0.0))
-    same = train_unet(folders, tmp_path / "second", gentle, start_from=weights)
-    kernel = "fasseg_up.0.0.weight"
+
+
+def test_fassegs_classes_begin_as_means_of_what_they_consist_of(
+    folders: list[tuple[Path, float]], tmp_path: Path
+) -> None:
+    first = train_unet(folders, tmp_path / "first", SMOKE)
+    weights = save_unet(first, tmp_path / "first.safetensors")
+    six = smoke_settings(FASSEG_TRAINING)
+    begun = UNet(six.unet)
+    continue_from(begun, weights)
+    mouth = [classes.INDEX[name] for name in classes.FASSEG_MEMBERS["mouth"]]
     torch.testing.assert_close(
-        same.state_dict()[kernel], first.state_dict()[kernel], rtol=1e-3, atol=1e-6
+        begun.head.weight[classes.FASSEG_NAMES.index("mouth")],
+        first.head.weight[mouth].half().float().mean(dim=0),
+        rtol=1e-4,
+        atol=1e-6,
     )
+    trained = train_unet(folders[:1], tmp_path / "six", six, start_from=weights)
+    file = save_unet(trained, tmp_path / "six.safetensors")
+    image = np.random.default_rng(0).integers(0, 256, (50, 37, 3)).astype(np.uint8)
+    assert segment_photo(image, weights=file, classes="fasseg").logits.shape[0] == 6
+    with pytest.raises(UsageError, match="celebamask"):
+        train_unet(folders, tmp_path / "both", six)
+
+
+def test_in_its_own_classes_a_label_says_which_it_is() -> None:
+    groups, tables = groups_of([classes.FASSEG], 2.0, "fasseg")
+    assert torch.equal(groups.members[tables["fasseg"][:6].astype(int)], torch.eye(6))
+    assert groups.weight.tolist() == [1.0, 1.0, 1.0, 2.0, 2.0, 2.0]
 
 
 def test_held_out_people_are_never_trained_on() -> None:
