@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from face3d_cli.arrays import FloatArray, Points3, RgbImage
 from face3d_cli.core.mesh import Mesh
@@ -10,6 +11,7 @@ from face3d_cli.stages.ict_fit import IctFit
 from face3d_cli.stages.ict_model import IctModel
 
 SMALLEST_MOVE_MM = 1e-3  # an expression that moves an object less is not a key of it
+LOOK_DEG = 25.0  # how far an eye turns when it looks to a side
 
 
 def head_meshes(
@@ -24,7 +26,8 @@ def head_meshes(
             vertices are the neutral face either way.
 
     Returns:
-        The head has all 53 blendshapes, an eye those that move it.
+        The head has all 53 blendshapes, an eye the four looks of its side: the model's own move
+        the lids alone.
     """
     model = IctModel.load()
     meshes = []
@@ -38,6 +41,9 @@ def head_meshes(
                 blendshapes[expression] = moved
         weights = fit.expression if with_expression else {}
         vertices = fit.neutral_mm[at]
+        pivot = None if is_head else eye_centre(vertices)
+        if pivot is not None:
+            blendshapes |= look_keys(vertices - pivot, "L" if name == "eye_left" else "R")
         meshes.append(
             Mesh(
                 vertices=vertices,
@@ -49,10 +55,31 @@ def head_meshes(
                 name=name,
                 weights={key: weights[key] for key in blendshapes if weights.get(key)},
                 weld=part.weld,
-                pivot=None if is_head else eye_centre(vertices),
+                pivot=pivot,
             )
         )
     return tuple(meshes)
+
+
+def look_keys(from_centre: Points3, side: str) -> dict[str, Points3]:
+    """Displacements that turn an eyeball as the model's `eyeLook` shapes move its lids.
+
+    Args:
+        from_centre: (N, 3) the eyeball's vertices, from its centre.
+        side: "L" or "R".
+    """
+    outwards = 1.0 if side == "L" else -1.0  # +X is the subject's left
+    turns = {
+        "eyeLookUp": (-LOOK_DEG, 0.0, 0.0),
+        "eyeLookDown": (LOOK_DEG, 0.0, 0.0),
+        "eyeLookOut": (0.0, outwards * LOOK_DEG, 0.0),
+        "eyeLookIn": (0.0, -outwards * LOOK_DEG, 0.0),
+    }
+    return {
+        f"{name}_{side}": Rotation.from_euler("xyz", turn, degrees=True).apply(from_centre)
+        - from_centre
+        for name, turn in turns.items()
+    }
 
 
 def eye_centre(vertices: Points3) -> FloatArray:
