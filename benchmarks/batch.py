@@ -200,22 +200,24 @@ def kill(work: Path) -> dict[str, Any]:
     """Kill the parent at random moments, finish, and compare with an uninterrupted run."""
     chance = random.Random(0)
     command = [*FACE3D_BATCH, str(work / "photos"), "-o"]
-    started_s = time.perf_counter()
     subprocess.run([*command, str(work / "whole")], capture_output=True, check=False)
-    whole_s = time.perf_counter() - started_s
-    manifest, lines_then = work / "killed" / "manifest.jsonl", []
+    manifest = work / "killed" / "manifest.jsonl"
+    num_photos, lines_then = len(_results(work / "photos", "*.jpg")), [0]
     for _ in range(NUM_KILLS):
         with subprocess.Popen(
             [*command, str(work / "killed")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         ) as process:
-            time.sleep(chance.uniform(0.2, whole_s / 3))
+            more = chance.randrange(num_photos // NUM_KILLS)
+            while more and process.poll() is None and _lines(manifest) < lines_then[-1] + more:
+                time.sleep(0.01)
+            time.sleep(chance.uniform(0, 0.5 if more else 3.0))  # 3 s: while workers start
             process.kill()
-        lines_then.append(manifest.read_bytes().count(b"\n") if manifest.exists() else 0)
+        lines_then.append(_lines(manifest))
     ended = subprocess.run([*command, str(work / "killed")], capture_output=True, text=True)
     names = [json.loads(line)["name"] for line in manifest.read_text().splitlines()]
-    whole, killed = _results(work / "whole"), _results(work / "killed")
+    whole, killed = (_results(work / out, "*.glb") for out in ("whole", "killed"))
     return {
-        "lines_at_each_kill": lines_then,
+        "lines_at_each_kill": lines_then[1:],
         "exit_code": ended.returncode,
         "last_line": ended.stderr.strip().splitlines()[-1],
         "lines": len(names),
@@ -228,8 +230,12 @@ def kill(work: Path) -> dict[str, Any]:
     }
 
 
-def _results(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.glb")}
+def _lines(manifest: Path) -> int:
+    return manifest.read_bytes().count(b"\n") if manifest.exists() else 0
+
+
+def _results(folder: Path, names: str) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob(names)}
 
 
 def broken(work: Path) -> dict[str, Any]:

@@ -104,7 +104,10 @@ def batch(
         _list(found, out, chosen, choice, as_json)
         return
     shown = _Shown(len(found.photos), limit, as_json)
-    with output.progress(shown.to_do, task, unit="photos") as advance:
+    with (
+        output.stdout_for_results(),
+        output.progress(shown.to_do, task, unit="photos") as advance,
+    ):
         shown.advance = advance
         report = run_batch(
             found,

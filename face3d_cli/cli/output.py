@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
@@ -25,6 +25,7 @@ class OutputMode:
 
 mode = OutputMode()
 _bar_consoles: list[Console] = []  # where a bar is shown now, the innermost last
+_kept_stdout: list[TextIO] = []  # of `stdout_for_results`
 
 
 class Advance(Protocol):
@@ -36,12 +37,12 @@ class Advance(Protocol):
 
 def result(text: str) -> None:
     """Print one result line on stdout."""
-    _print(text, sys.stdout)
+    _print(text, _stdout())
 
 
 def json_line(record: Mapping[str, Any]) -> None:
     """Print one JSON object on one line of stdout; NaN and infinity are refused."""
-    _print(json.dumps(record, ensure_ascii=False, allow_nan=False), sys.stdout)
+    _print(json.dumps(record, ensure_ascii=False, allow_nan=False), _stdout())
 
 
 def talk(text: str) -> None:
@@ -57,6 +58,21 @@ def error(problem: Face3dError) -> None:
 
         traceback.print_exception(problem)
     _print("error: " + " ".join(str(problem).split()), sys.stderr)
+
+
+@contextmanager
+def stdout_for_results() -> Iterator[None]:
+    """Send to stderr what libraries print; Ray tells of lost nodes on stdout."""
+    _kept_stdout.append(_stdout())
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _kept_stdout.pop()
+
+
+def _stdout() -> TextIO:
+    return _kept_stdout[-1] if _kept_stdout else sys.stdout
 
 
 def _print(text: str, stream: TextIO) -> None:

@@ -126,6 +126,7 @@ def test_a_node_killed_half_way_costs_nothing(
     ) as process:
         assert process.stdout is not None
         lines = [process.stdout.readline() for _ in range(NUM_PHOTOS // 3)]
+        assert all(lines), process.communicate()[1]
         commands = [Path(f"/proc/{pid}/cmdline") for pid in descendants(second_node.pid)]
         assert any(b"_Actor" in path.read_bytes() for path in commands)  # it works there, too
         kill(second_node)
