@@ -18,12 +18,14 @@ import typer
 from face3d_cli.cli.landmarks import landmarks
 from face3d_cli.cli.meshnet import meshnet, meshnet_settings
 from face3d_cli.cli.options import parse_box, parse_faces
+from face3d_cli.cli.prnet import prnet, prnet_settings
 from face3d_cli.cli.reconstruct import reconstruct, reconstruct_settings
 from face3d_cli.cli.segment import segment, segmentation_settings
 from face3d_cli.errors import UsageError
 from face3d_cli.pipeline.photo_tasks import (
     LandmarksTask,
     MeshNetTask,
+    PrnetTask,
     ReconstructTask,
     SegmentTask,
 )
@@ -104,6 +106,17 @@ def _segment(options: Options) -> Task:
     )
 
 
+def _prnet(options: Options) -> Task:
+    return PrnetTask(
+        faces=parse_faces(options.pop("faces")),
+        box=parse_box(options.pop("box")),
+        file_format=options.pop("file_format"),
+        unit=options.pop("unit"),
+        extras=_absolute(options.pop("extras")),
+        settings=prnet_settings(**_taken(prnet_settings, options)),
+    )
+
+
 def _meshnet(options: Options) -> Task:
     return MeshNetTask(
         box=parse_box(options.pop("box")),
@@ -130,5 +143,6 @@ TASKS: Mapping[str, tuple[Callable[..., None], Callable[[Options], Task]]] = {
     "reconstruct": (reconstruct, _reconstruct),
     "landmarks": (landmarks, _landmarks),
     "segment": (segment, _segment),
+    "prnet": (prnet, _prnet),
     "meshnet": (meshnet, _meshnet),
 }

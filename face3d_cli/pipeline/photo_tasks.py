@@ -117,11 +117,10 @@ class SegmentTask:
 
     def warm_up(self) -> None:
         """Load the libraries and find the weights."""
-        import face3d_cli.stages.segmentation  # noqa: F401
-        from face3d_cli.weights.store import find_model
+        from face3d_cli.stages.segmentation import shipped_weights
 
         if self.weights is None:
-            find_model("unet-face")
+            shipped_weights(self.class_set)
 
     def run(self, job: Job) -> dict[str, Any]:
         """Write the labels, and what else is wanted."""
@@ -140,6 +139,45 @@ class SegmentTask:
             faces=self.faces,
             weights=self.weights,
         )
+
+
+@dataclass(frozen=True)
+class PrnetTask:
+    """`face3d prnet` for one photo after the other; `extras` is for maps and pictures."""
+
+    name: ClassVar[str] = "prnet"
+    settings: ReconstructSettings = field(default_factory=ReconstructSettings)
+    faces: FacesChoice | int = "largest"
+    box: FaceBox | None = None
+    file_format: MeshFormat = "glb"
+    unit: Unit | None = None
+    extras: Path | None = None
+
+    def folders(self) -> Sequence[Path]:
+        """Of maps and pictures."""
+        return _given(self.extras)
+
+    def warm_up(self) -> None:
+        """Find the network and load the libraries."""
+        import face3d_cli.stages.detection
+        import face3d_cli.stages.position_map
+        import face3d_cli.stages.texture  # noqa: F401
+        from face3d_cli.weights.store import find_model
+
+        if self.settings.position_map.weights is None:
+            find_model(self.settings.position_map.model)
+
+    def run(self, job: Job) -> dict[str, Any]:
+        """Write a mesh for each face, and what else is wanted."""
+        from face3d_cli.pipeline.position_map import map_faces
+
+        found = map_faces(job.photo, self.settings, faces=self.faces, box=self.box)
+        saved = found.result.save(job.result(self.file_format), unit=self.unit)
+        written: Sequence[Path] = ()
+        if self.extras is not None:
+            place = self.extras / job.name
+            written = found.save_extras(place.parent, place.name)
+        return found.to_json(saved, written)
 
 
 @dataclass(frozen=True)

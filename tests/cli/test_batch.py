@@ -18,6 +18,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from face3d_cli.errors import ModelError
+from face3d_cli.weights.store import find_model
+
 FACE3D = [sys.executable, "-m", "face3d_cli"]
 LAST_LINE = re.compile(r"ok=(\d+) no-face=(\d+) failed=(\d+) skipped=(\d+) \d+\.\d photos/s$")
 
@@ -107,6 +110,28 @@ def test_meshes_are_optimised_and_extras_go_to_folders_of_their_own(
         "batch", photos, "-o", tmp_path / "out", "-j", 1, *options, *extras, "--limit", 1
     )
     assert counts_in(again) == (1, 0, 0, 0)  # the animation is part of what is done
+
+
+def test_position_maps_of_a_folder_tree(photos: Path, tmp_path: Path) -> None:
+    try:
+        find_model("prnet-resnet18")
+    except ModelError as problem:
+        pytest.skip(str(problem))
+    options = ["--task", "prnet", "--format", "ply", "--limit", 1, "--extras", tmp_path / "maps"]
+    result = face3d("batch", photos, "-o", tmp_path / "out", *options)
+    assert result.returncode == 0, result.stderr
+    assert sorted(outputs_in(tmp_path / "out")) == ["a/x.jpg.ply"]
+    extras = {path.name for path in (tmp_path / "maps" / "a").iterdir()}
+    assert {"x.jpg.position.npy", "x.jpg.depth.png", "x.jpg.sparse.png"} <= extras
+
+
+def test_a_missing_model_ends_with_4_and_no_photo_is_tried(photos: Path, tmp_path: Path) -> None:
+    model = ["--task", "prnet", "--model", "prnet-resfcn256"]
+    home = {**os.environ, "FACE3D_HOME": str(tmp_path / "home"), "FACE3D_OFFLINE": "1"}
+    result = face3d("batch", photos, "-o", tmp_path / "out", *model, env=home)
+    assert result.returncode == 4
+    assert "face3d models pull prnet-resfcn256" in result.stderr
+    assert (tmp_path / "out" / "manifest.jsonl").read_bytes() == b""
 
 
 def test_contact_sheets_are_not_taken_for_photos(
@@ -210,6 +235,7 @@ def test_a_dry_run_does_nothing(photos: Path, tmp_path: Path) -> None:
         (["--num-gpus", "1"], "are for --engine ray"),
         (["other"], "a batch takes one folder"),
         (["--task", "landmarks", "--format", "obj"], "No such option: --format"),
+        (["--task", "prnet", "--passes", "9"], "Invalid value for '--passes'"),
         (["--task", "meshnet", "--size", "100"], "--size must be 64, 128 or 256"),
         (["--task", "meshnet", "--checkpoint", "x"], "--checkpoint cannot be used in a batch"),
     ],
