@@ -49,3 +49,25 @@ def test_the_rendered_front_shows_forehead_chin_left_and_right_where_they_belong
         direction = np.array(color) / np.linalg.norm(color)
         got = bgra[2::-1].astype(float)
         assert direction @ got / np.linalg.norm(got) > 0.96, (color, bgra)
+
+
+@pytest.mark.blender
+@pytest.mark.skipif(
+    not os.environ.get("FACE3D_BPY_PYTHON"), reason="FACE3D_BPY_PYTHON names no Python with bpy"
+)
+def test_a_folder_becomes_one_blend_file(tmp_path):
+    (code,) = [
+        block
+        for block in re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+        if "save_as_mainfile" in block
+    ]
+    (tmp_path / "gather.py").write_text(code)
+    for name in ("ann", "bob"):
+        mesh = replace(face_mesh(name=name), unit="m")
+        save_mesh(mesh, tmp_path / "meshes" / f"{name}.glb")
+    command = [os.environ["FACE3D_BPY_PYTHON"], "gather.py", "meshes", "faces.blend"]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr[-2000:]
+    assert "ann.glb objects: 1 shape keys: 2" in run.stdout
+    assert "bob.glb objects: 1 shape keys: 2" in run.stdout
+    assert (tmp_path / "faces.blend").stat().st_size > 10_000
