@@ -28,9 +28,9 @@ from face3d_cli.evaluation.scans import MEASURED_RADIUS_MM, NOSE_BASE, SEVEN, re
 from face3d_cli.io.image import read_photo
 from face3d_cli.settings import DetectionSettings, MorphableSettings
 from face3d_cli.stages.detection import detect_faces
+from face3d_cli.stages.ict_model import IctModel
 from face3d_cli.stages.landmarks import predict_landmarks
 from face3d_cli.stages.morphable import fit_surrey
-from face3d_cli.weights.store import find_model
 
 WEIGHTS = (0.00012, 0.0008, 0.004, 0.02, 0.12)
 NUM_FACE_VERTICES = 9409  # face, ears and the front of the neck
@@ -47,15 +47,11 @@ FACE_PX = 500  # sqrt(w h) of the points' box
 
 def identities() -> tuple[np.ndarray, np.ndarray]:
     """(V, 3) neutral face and (100, V, 3) identity shapes, millimetres."""
-    files = find_model("ict-facekit")
-
-    def vertices(name: str) -> np.ndarray:
-        lines = [line[2:] for line in files[name].read_text().splitlines() if line[:2] == "v "]
-        return 10 * np.loadtxt(lines[:NUM_FACE_VERTICES])
-
-    neutral = vertices("generic_neutral_mesh.obj")
-    names = [f"identity{index:03d}.obj" for index in range(100)]
-    return neutral, np.stack([vertices(name) - neutral for name in names])
+    model = IctModel.load()
+    return (
+        10.0 * model.neutral_cm[:NUM_FACE_VERTICES].astype(float),
+        10.0 * model.identity_cm[:, :NUM_FACE_VERTICES].astype(float),
+    )
 
 
 def landmark_errors(folder: Path) -> np.ndarray:
