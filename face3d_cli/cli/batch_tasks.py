@@ -11,7 +11,7 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -22,15 +22,10 @@ from face3d_cli.cli.prnet import prnet, prnet_settings
 from face3d_cli.cli.reconstruct import reconstruct, reconstruct_settings
 from face3d_cli.cli.segment import segment, segmentation_settings
 from face3d_cli.errors import UsageError
-from face3d_cli.pipeline.photo_tasks import (
-    LandmarksTask,
-    MeshNetTask,
-    PrnetTask,
-    ReconstructTask,
-    SegmentTask,
-)
-from face3d_cli.pipeline.tasks import Task
 from face3d_cli.settings import DetectionSettings, ReconstructSettings
+
+if TYPE_CHECKING:
+    from face3d_cli.pipeline.tasks import Task
 
 Options = dict[str, Any]
 
@@ -75,6 +70,8 @@ def options_of(command: Callable[..., None], arguments: Sequence[str], name: str
 
 
 def _reconstruct(options: Options) -> Task:
+    from face3d_cli.pipeline.photo_tasks import ReconstructTask
+
     return ReconstructTask(
         faces=parse_faces(options.pop("faces")),
         box=parse_box(options.pop("box")),
@@ -87,6 +84,8 @@ def _reconstruct(options: Options) -> Task:
 
 
 def _landmarks(options: Options) -> Task:
+    from face3d_cli.pipeline.photo_tasks import LandmarksTask
+
     return LandmarksTask(
         faces=parse_faces(options.pop("faces")),
         box=parse_box(options.pop("box")),
@@ -95,6 +94,8 @@ def _landmarks(options: Options) -> Task:
 
 
 def _segment(options: Options) -> Task:
+    from face3d_cli.pipeline.photo_tasks import SegmentTask
+
     faces = options.pop("faces")
     return SegmentTask(
         settings=segmentation_settings(options.pop("size")),
@@ -107,6 +108,8 @@ def _segment(options: Options) -> Task:
 
 
 def _prnet(options: Options) -> Task:
+    from face3d_cli.pipeline.photo_tasks import PrnetTask
+
     return PrnetTask(
         faces=parse_faces(options.pop("faces")),
         box=parse_box(options.pop("box")),
@@ -118,6 +121,8 @@ def _prnet(options: Options) -> Task:
 
 
 def _meshnet(options: Options) -> Task:
+    from face3d_cli.pipeline.photo_tasks import MeshNetTask
+
     return MeshNetTask(
         box=parse_box(options.pop("box")),
         file_format=options.pop("file_format"),

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from face3d_cli.arrays import RgbImage
 from face3d_cli.cli import output
 from face3d_cli.settings import SegmentationTrainingSettings, SynthSettings
+
+if TYPE_CHECKING:
+    from face3d_cli.arrays import RgbImage
 
 _DEFAULTS = SynthSettings()
 

@@ -84,7 +84,7 @@ def test_a_bug_of_ours_keeps_its_traceback():
 
 def heavy_modules(code: str) -> set[str]:
     """Which of the heavy libraries a fresh interpreter has loaded after the code."""
-    heavy = "'torch', 'cv2', 'dlib', 'eos', 'scipy', 'trimesh', 'rich', 'PIL', 'safetensors'"
+    heavy = "'torch','cv2','dlib','eos','numpy','scipy','trimesh','rich','PIL','safetensors'"
     script = f"import sys\n{code}\nprint(*[m for m in ({heavy}) if m in sys.modules])"
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
