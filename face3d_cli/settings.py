@@ -212,7 +212,7 @@ class UNetSettings:
     widths: tuple[int, ...] = (24, 48, 96, 160, 224)
     stem_stride: int = 2
     in_channels: int = 3
-    long_side_px: int = 416
+    long_side_px: int = 352
 
     @property
     def multiple(self) -> int:
@@ -424,24 +424,28 @@ class SynthSettings:
 class RefineSettings:
     """How a fitted mesh is refined by shading (`stages/refine.py`).
 
+    Brightness is meant as its natural logarithm: 0.1 is about ten percent.
+
     Attributes:
         size_px: side of the square in which the face is looked at.
-        relight_every: steps after which light and albedo are estimated again.
-        step: of a shape coefficient, in standard deviations of the model.
-        noise: relative brightness that counts as one standard deviation of what shading misses.
-        pixels_per_fact: neighbouring pixels err together; so many count as one observation.
-        spread: how far a coefficient is expected to move, in standard deviations of the model.
-        albedo_smoothing: how slowly the albedo changes over the surface.
+        rounds: of estimating the light and then the shape.
+        spread: how far a shape coefficient is expected to move, in standard deviations of the
+            model; chosen on rendered faces so that nearly none becomes worse (`docs/meshnet.md`).
+        noise: what a pixel of skin differs by for no reason: spots, pores, stubble.
+        albedo_spread: what skin differs by in the large,
+        albedo_reach_mm: and over which distance it is alike.
+        light_error: standard deviation of the light's harmonics after they were estimated.
+        outlier_from: standard deviations from which on a pixel is trusted less.
     """
 
-    size_px: int = 128
-    steps: int = 40
-    relight_every: int = 10
-    step: float = 0.05
-    noise: float = 0.06
-    pixels_per_fact: float = 9.0
-    spread: float = 0.5
-    albedo_smoothing: float = 20.0
+    size_px: int = 40
+    rounds: int = 2
+    spread: float = 0.1
+    noise: float = 0.3
+    albedo_spread: float = 0.15
+    albedo_reach_mm: float = 25.0
+    light_error: float = 3.0
+    outlier_from: float = 1.25
 
 
 @dataclass(frozen=True)
@@ -466,6 +470,7 @@ class MeshNetSettings:
         smoothing: strength of the diffusion that turns a step of single vertices into a smooth
             one; 0 moves every vertex on its own.
         crop_margin: side of the square that is looked at over the face's size.
+        prnet_mesh_px: side of the position map that a mesh of `--init prnet` is made of.
         patience: steps without a new best loss after which the run stops.
     """
 
@@ -479,6 +484,7 @@ class MeshNetSettings:
     color_learning_rate: float = 3e-2
     smoothing: float = 30.0
     crop_margin: float = 1.25
+    prnet_mesh_px: int = 64
     patience: int = 60
     checkpoint_every: int = 25  # steps
     seed: int = 0
@@ -499,6 +505,7 @@ class ReconstructSettings:
     linear: LinearFitSettings = LinearFitSettings()  # of --method ict
     position_map: PositionMapSettings = PositionMapSettings()  # of --method prnet
     texture: TextureSettings | None = TextureSettings()  # None: no texture is made
+    refine: RefineSettings | None = None  # by shading; None leaves the fitted mesh as it is
 
 
 @dataclass(frozen=True)
