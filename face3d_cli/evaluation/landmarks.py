@@ -18,6 +18,7 @@ from face3d_cli.io.image import read_photo
 from face3d_cli.settings import ReconstructSettings
 from face3d_cli.stages.detection import detect_faces
 from face3d_cli.stages.landmarks import predict_landmarks
+from face3d_cli.stages.position_map import predict_position_maps
 
 YAW_BINS_DEG = {"0-30": (0.0, 30.0), "30-60": (30.0, 60.0), "60-90": (60.0, 90.0)}
 
@@ -111,7 +112,7 @@ def evaluate_landmarks(
         ModelError: a model is missing.
     """
     detect = detect or (lambda image: detect_faces(image, settings.detection))
-    predict = predict or (lambda image, box: predict_landmarks(image, box, settings.landmarks))
+    predict = predict or predictor_of(settings)
     photos = find_annotated_photos(folder)
     rows: list[dict[str, Any]] = []
     for done, photo in enumerate(photos, start=1):
@@ -130,6 +131,15 @@ def evaluate_landmarks(
         )
         on_photo(done, len(photos))
     return summary(rows)
+
+
+def predictor_of(settings: ReconstructSettings) -> Predict:
+    """Dlib's 68-point predictor, or with the method prnet the position map network."""
+    if settings.method == "prnet":
+        return lambda image, box: (
+            predict_position_maps(image, [box], settings.position_map)[0].landmarks_px
+        )
+    return lambda image, box: predict_landmarks(image, box, settings.landmarks)
 
 
 def annotated_face(found: list[FaceBox], truth: FaceBox) -> FaceBox | None:
