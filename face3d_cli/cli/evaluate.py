@@ -9,7 +9,12 @@ import typer
 
 from face3d_cli.cli import output
 from face3d_cli.cli.options import DetectorOpt, JsonObjectOpt
-from face3d_cli.settings import DetectionSettings, MethodName, ReconstructSettings
+from face3d_cli.settings import (
+    DetectionSettings,
+    MethodName,
+    PositionMapSettings,
+    ReconstructSettings,
+)
 
 PrnetWeightsOpt = Annotated[
     Path | None,
@@ -155,7 +160,10 @@ def scans(
     from face3d_cli.evaluation.scans import evaluate_scans
 
     settings = ReconstructSettings(
-        method=method, detection=DetectionSettings(detector=detector), texture=None
+        method=method,
+        detection=DetectionSettings(detector=detector),
+        position_map=_position_map_settings(weights),
+        texture=None,
     )
     with output.progress(None, "scans") as advance:
         report = evaluate_scans(
