@@ -9,16 +9,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from face3d_cli.errors import ModelError, StageError
 from face3d_cli.io.image import read_photo
+from face3d_cli.networks.prnet import PositionMapNet, prnet_bytes
 from face3d_cli.networks.runner import TorchRunner, current_runner, device_name, use_runner
 from face3d_cli.pipeline.batch import run_batch
 from face3d_cli.pipeline.discover import find_photos
 from face3d_cli.pipeline.engine_local import LocalEngine
 from face3d_cli.pipeline.network_host import HostedRunner, NetworkHost, Request, answers
 from face3d_cli.pipeline.photo_tasks import SegmentTask
+from face3d_cli.settings import PositionMapNetSettings
+from face3d_cli.stages import position_map
 from face3d_cli.stages.segmentation import segment_photo
 from tests.helpers.batch_task import records_in
 
@@ -97,6 +101,24 @@ def test_a_host_gives_what_opencv_gives(host: NetworkHost, sample_photo: Path) -
     assert current_runner() is None
     np.testing.assert_allclose(found.logits, expected.logits, atol=0.02)
     assert (found.labels == expected.labels).mean() > 0.999
+
+
+def test_position_map_networks_give_the_same_elsewhere(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = PositionMapNet(PositionMapNetSettings(encoder="mobilenetv2")).eval()
+    torch.nn.init.normal_(network.mean_map)
+    (tmp_path / "net.safetensors").write_bytes(prnet_bytes(network))
+    crops = np.random.default_rng(0).integers(0, 256, (2, 128, 128, 3), np.uint8)
+    stage = position_map._network("", str(tmp_path / "net.safetensors"))
+    expected = stage.maps(crops)
+    use_runner(TorchRunner("cpu"))
+    try:
+        found = stage.maps(crops)
+    finally:
+        use_runner(None)
+    assert found.shape == expected.shape == (2, 64, 64, 3)
+    assert np.ptp(expected) > 10
+    np.testing.assert_allclose(found, expected, atol=0.05)
 
 
 @pytest.mark.slow
