@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from face3d_cli.errors import ModelError
-from face3d_cli.io.tf_checkpoint import TensorBundle
 from face3d_cli.networks.resfcn import BLOCKS, RISES
+from face3d_cli.networks.tf_checkpoint import TensorBundle
 
 SCOPE = "resfcn256"
 _NORM = {

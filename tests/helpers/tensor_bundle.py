@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from face3d_cli.io.crc32c import crc32c, masked
+from face3d_cli.networks.crc32c import crc32c, masked
 
 TYPE_NUMBERS = {"float32": 1, "float64": 2, "int32": 3, "int64": 9, "float16": 19}
 MAGIC = 0xDB4775248B80FB57

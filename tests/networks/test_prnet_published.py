@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from face3d_cli.errors import ModelError
-from face3d_cli.io.tf_checkpoint import TensorBundle
 from face3d_cli.networks.prnet import PositionMapNet
 from face3d_cli.networks.prnet_published import SCOPE, read_published, variable_names
+from face3d_cli.networks.tf_checkpoint import TensorBundle
 from face3d_cli.settings import PositionMapNetSettings
 from tests.helpers.tensor_bundle import write_bundle
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from face3d_cli.errors import ModelError
-from face3d_cli.io.crc32c import crc32c, masked
-from face3d_cli.io.tf_checkpoint import TensorBundle
+from face3d_cli.networks.crc32c import crc32c, masked
+from face3d_cli.networks.tf_checkpoint import TensorBundle
 from tests.helpers.tensor_bundle import write_bundle
 
 BY_TENSORFLOW = Path(__file__).parents[1] / "data" / "tf_checkpoint" / "small"

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from face3d_cli.errors import ModelError
-from face3d_cli.io.crc32c import crc32c, masked
+from face3d_cli.networks.crc32c import crc32c, masked
 
 _MAGIC = 0xDB4775248B80FB57
 _FOOTER_BYTES = 48
