@@ -102,7 +102,7 @@ def test_every_changed_byte_of_the_index_is_noticed_or_harmless(tmp_path: Path) 
                 np.testing.assert_array_equal(bundle.read(name), tensor)
         except ModelError:
             refused += 1
-    assert refused > 0.7 * len(whole)  # the footer's padding and unused meta handle may change
+    assert refused >= len(whole) - 48 - 13  # only the footer's padding and the empty meta block
 
 
 @pytest.mark.parametrize("length", [0, 10, 47, 60])
