@@ -140,7 +140,11 @@ def test_train_smoke_writes_weights_that_segment_and_evaluate_take(
     assert weights == tmp_path / "run" / "unet-face.safetensors"
     done = run("segment", photo, "-o", tmp_path / "l.png", "--weights", weights)
     assert done.exit_code == 0, done.stderr
-    done = run("evaluate", "segmentation", data, "--weights", weights, "--json")
+    third = ("--classes", "fasseg", "--start-from", weights, "--smoke")
+    done = run("train", "unet", "--data", data, "--out", tmp_path / "six", *third)
+    assert done.exit_code == 0, done.stderr
+    six = done.stdout.strip()
+    done = run("evaluate", "segmentation", data, "--weights", six, "--json")
     report = json.loads(done.stdout)
     assert report["photos"] == 2
     assert set(report["per_class"]) <= set(classes.FASSEG_NAMES)

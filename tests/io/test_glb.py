@@ -158,8 +158,10 @@ def test_several_meshes_are_several_nodes_and_share_a_texture(tmp_path):
     again = load_glb(tmp_path / "a.glb")
     assert [mesh.name for mesh in again] == ["face", "eyes"]
     assert [len(mesh.vertices) for mesh in again] == [768, 30]
-    with pytest.raises(UnreadableInput, match="expected one mesh, found 2"):
-        load_mesh(tmp_path / "a.glb")
+    assert len(load_mesh(tmp_path / "a.glb").vertices) == 768 + 30  # one texture: one mesh
+    save_glb([face, face_mesh(5, 6, name="other")], tmp_path / "b.glb")
+    with pytest.raises(UnreadableInput, match="several with one texture, found 2"):
+        load_mesh(tmp_path / "b.glb")
 
 
 @pytest.mark.parametrize(("rows", "kind"), [(257, 5123), (258, 5125)])  # 65535 and 65790 vertices
