@@ -114,11 +114,11 @@ def _parsed(prefix: Path, data: bytes) -> TensorBundle:
     for _, place in _block(data, handles[2], handles[3]):
         offset, after = _varint(place, 0)
         size, _ = _varint(place, after)
-        for key, value in _block(data, offset, size):
+        for key, content in _block(data, offset, size):
             if key:
-                entries[key.decode()] = _entry(value)
+                entries[key.decode()] = _entry(content)
             else:
-                header = _fields(value)
+                header = _fields(content)
                 if header.get(2, [0])[-1] != 0:
                     raise ValueError("it is big-endian")
                 num_shards = header[1][-1]
