@@ -81,9 +81,9 @@ def sampling_matrix(uv: Points2, size: int) -> FloatArray:
     return matrix
 
 
-def landmarks_of(position_map: FloatArray) -> FloatArray:
-    """(68, 3) the landmarks of a map."""
-    return sample_map(position_map, LANDMARK_UV)
+def landmarks_of(position_map: FloatArray, landmark_uv: Points2 = LANDMARK_UV) -> FloatArray:
+    """(68, 3) the landmarks of a map; `landmark_uv` is for squares of another layout."""
+    return sample_map(position_map, landmark_uv)
 
 
 def mirrored(position_map: FloatArray, width: float) -> FloatArray:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from face3d_cli.stages.texture import BakedTexture
 
 METHOD = "prnet"
+METHOD_OF_MODEL = {"prnet-resfcn256": "prnet-published"}  # whose terms differ
 
 
 @dataclass(frozen=True)
@@ -133,11 +134,15 @@ def map_faces(
     made = [_one_face(image, each, settings, timings) for each in maps]
     found = tuple(face for face, _, _ in made)
     return MappedFaces(
-        Reconstruction(name, image, METHOD, found, timings),
+        Reconstruction(name, image, _method(settings), found, timings),
         tuple(maps),
         tuple(mesh for _, mesh, _ in made),
         tuple(baked.visibility if baked else None for _, _, baked in made),
     )
+
+
+def _method(settings: ReconstructSettings) -> str:
+    return METHOD_OF_MODEL.get(settings.position_map.model, METHOD)
 
 
 def _one_face(

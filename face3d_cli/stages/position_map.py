@@ -20,7 +20,8 @@ from face3d_cli.arrays import FloatArray, Mask, Points2, RgbImage, check_shape
 from face3d_cli.core.camera import ScaledOrthographicCamera
 from face3d_cli.core.crop import Crop, crop_face
 from face3d_cli.core.face_box import FaceBox
-from face3d_cli.core.position_map import landmarks_of, sample_map
+from face3d_cli.core.landmarks68 import JAW
+from face3d_cli.core.position_map import LANDMARK_UV, landmarks_of, sample_map
 from face3d_cli.core.similarity import Similarity, fit_similarity
 from face3d_cli.errors import ModelError
 from face3d_cli.networks.prnet_onnx import prnet_onnx
@@ -30,6 +31,7 @@ from face3d_cli.settings import PositionMapNetSettings, PositionMapSettings
 from face3d_cli.weights.store import find_model
 
 _DEFAULTS = PositionMapSettings()
+PUBLISHED = "prnet-resfcn256"
 UP = np.array([1.0, -1.0, 1.0])  # picture axes (y down) to camera axes (y up), and back
 # The crop is centred on this place of the mean face and this wide, whatever the pose.
 FACE_CENTRE_CM = np.array([0.0, -1.8, 7.0])
@@ -46,6 +48,7 @@ class PositionMap:
         landmarks: (68, 3) the same of the landmarks.
         canonical_cm: (M, M, 3) the mean face, looking ahead: head frame axes, centimetres.
         valid: (FINE, FINE) True where the square holds surface.
+        landmark_uv: (68, 2) where the landmarks lie on the square.
         camera_from_mean: the similarity from the mean face to the camera's axes (y up), pixels.
         box: the face's box in the photo, as it was given.
         crop_box: the square that the network saw last.
@@ -55,6 +58,7 @@ class PositionMap:
     landmarks: FloatArray
     canonical_cm: FloatArray
     valid: Mask
+    landmark_uv: Points2
     camera_from_mean: Similarity
     box: FaceBox
     crop_box: FaceBox
@@ -116,11 +120,18 @@ def predict_position_maps(
         ]
         found = network.maps(np.stack([crop.image for crop in crops]))
         maps = [_in_photo(each, crop) for each, crop in zip(found, crops, strict=True)]
-        poses = [rigid_pose(each, network.canonical_cm) for each in maps]
+        poses = [rigid_pose(each, network.canonical_cm, network.valid) for each in maps]
         squares = [face_square(pose) for pose in poses]
     return [
         PositionMap(
-            each, landmarks_of(each), network.canonical_cm, network.valid, pose, box, square
+            map_px=each,
+            landmarks=landmarks_of(each, network.landmark_uv),
+            canonical_cm=network.canonical_cm,
+            valid=network.valid,
+            landmark_uv=network.landmark_uv,
+            camera_from_mean=pose,
+            box=box,
+            crop_box=square,
         )
         for each, pose, box, square in zip(maps, poses, boxes, used, strict=True)
     ]
@@ -137,16 +148,16 @@ def start_square(box: FaceBox, settings: PositionMapSettings = _DEFAULTS) -> Fac
     return FaceBox(x - side / 2, y - side / 2, side, side, box.score, box.detector, box.roll_rad)
 
 
-def rigid_pose(map_px: FloatArray, canonical_cm: FloatArray) -> Similarity:
+def rigid_pose(map_px: FloatArray, canonical_cm: FloatArray, valid: Mask) -> Similarity:
     """From the mean face to the camera's axes (y up): least squares over the upper face."""
-    size = len(map_px)
+    size, step = len(map_px), len(valid) // len(map_px)
+    rigid = valid[step // 2 :: step, step // 2 :: step].copy()
     v = 1.0 - (np.arange(size) + 0.5) / size
-    rows = v > RIGID_FROM_V
+    rigid[v <= RIGID_FROM_V] = False
     # The ears, at the sides, are guessed most of the time.
-    columns = slice(round(0.1 * size), round(0.9 * size))
-    source = canonical_cm[rows][:, columns].reshape(-1, 3).astype(np.float64)
-    target = map_px[rows][:, columns].reshape(-1, 3).astype(np.float64) * UP
-    return fit_similarity(source, target)
+    rigid[:, : round(0.1 * size)] = rigid[:, round(0.9 * size) :] = False
+    source, target = canonical_cm[rigid], map_px[rigid] * UP
+    return fit_similarity(source.astype(np.float64), target.astype(np.float64))
 
 
 def face_square(pose: Similarity) -> FaceBox:
@@ -171,10 +182,11 @@ def _in_photo(map_crop: FloatArray, crop: Crop) -> FloatArray:
 
 
 class _Network:
-    """A network, from its weights file, in OpenCV's runtime or, for the published one, in torch."""
+    """A network of this project, in OpenCV's runtime or, with the published decoder, in torch."""
 
     def __init__(self, arrays: Arrays, config: PositionMapNetSettings, path: Path) -> None:
         self.input_px = config.input_px
+        self.landmark_uv = LANDMARK_UV
         self.canonical_cm: FloatArray = _last_axis(arrays["canonical_cm"])
         self.valid: Mask = arrays["valid"] > 0
         self._mean = _last_axis(arrays["mean_map"])
@@ -224,8 +236,43 @@ def _last_axis(planes: FloatArray) -> FloatArray:
     return np.ascontiguousarray(planes.transpose(1, 2, 0), np.float32)
 
 
+class _PublishedNetwork(_Network):
+    """PRNet's own weights, in torch, with its own square: that of the Basel Face Model."""
+
+    def __init__(self, files: dict[str, Path]) -> None:
+        from face3d_cli.networks.prnet_published import load_published, read_square
+
+        square = read_square(files)
+        ours = _network(PositionMapSettings.model, None)
+        # Its mean face is brought onto ours, so that both have one size and one origin.
+        inner = slice(JAW.stop, None)
+        found = landmarks_of(square.mean, square.landmark_uv)[inner].astype(np.float64) * UP
+        wanted = landmarks_of(ours.canonical_cm)[inner].astype(np.float64)
+        onto_ours = fit_similarity(found, wanted)
+        size = len(square.mean)
+        flat = onto_ours.apply((square.mean * UP).reshape(-1, 3))
+        self.canonical_cm = flat.reshape(size, size, 3).astype(np.float32)
+        self.input_px = size
+        self.landmark_uv = square.landmark_uv
+        self.valid = square.valid
+        self._network = load_published(files)
+        self._scale = square.unit_px
+
+    def maps(self, crops: RgbImage) -> FloatArray:
+        """(B, 256, 256, 3) maps, in pixels of the crops, of (B, 256, 256, 3) crops."""
+        import torch
+
+        blob = torch.from_numpy(crops.transpose(0, 3, 1, 2).astype(np.float32) / 255)
+        with torch.inference_mode():
+            found = self._network(blob).permute(0, 2, 3, 1).numpy()
+        maps: FloatArray = found * self._scale
+        return maps
+
+
 @lru_cache(maxsize=4)
 def _network(model: str, weights: str | None) -> _Network:
+    if weights is None and model == PUBLISHED:
+        return _PublishedNetwork(find_model(model))
     path = Path(weights) if weights else find_model(model)[f"{model}.safetensors"]
     arrays, config = read_prnet_weights(path)
     try:

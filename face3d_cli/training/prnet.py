@@ -114,8 +114,8 @@ def changed_sample(
         roll_deg = rng.uniform(-settings.max_roll_deg, settings.max_roll_deg)
     else:
         roll_deg = rng.normal(0, settings.roll_deg)
-    zoom = size / 128 * np.exp(np.clip(rng.normal(0, settings.scale), -0.3, 0.3))
-    shift = np.clip(rng.normal(0, settings.shift, 2), -0.12, 0.12) * size
+    zoom = size / 128 * np.exp(np.clip(rng.normal(0, settings.scale), -0.4, 0.4))
+    shift = np.clip(rng.normal(0, settings.shift, 2), -0.2, 0.2) * size
     image, moved = moved_sample(picture, position_map, zoom, roll_deg, shift, size, rng)
     if rng.random() < settings.occluder_share:
         labels = np.zeros(image.shape[:2], np.uint8)

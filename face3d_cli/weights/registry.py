@@ -307,8 +307,10 @@ MODELS_OF_METHOD: dict[str, tuple[str, ...]] = {
     "surrey": ("dlib", "surrey"),
     "ict": ("dlib", "ict-facekit"),
     "prnet": ("dlib", "prnet-resnet18"),
+    "prnet-published": ("dlib", "prnet-resfcn256"),
     "meshnet-surrey": ("dlib", "surrey", "unet-face"),
     "meshnet-hemisphere": ("dlib", "unet-face"),
+    "meshnet-prnet": ("dlib", "prnet-resnet18", "unet-face"),
 }
 
 
