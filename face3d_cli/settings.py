@@ -360,8 +360,8 @@ class PositionMapTrainingSettings:
         steps=7000, batch_size=32, learning_rate=2e-3, warmup_steps=300, weight_decay=0.02
     )
     augment: AugmentSettings = AugmentSettings(color=0.9, light_share=0.25)
-    scale: float = 0.09
-    shift: float = 0.035
+    scale: float = 0.13
+    shift: float = 0.055
     roll_deg: float = 14.0
     max_roll_deg: float = 60.0
     steep_share: float = 0.15
@@ -390,11 +390,11 @@ class PositionMapSettings:
     passes: int = 2
     boxes: Mapping[str, tuple[float, float]] = field(
         default_factory=lambda: {
-            "hog": (1.5, 0.0),
-            "cnn": (1.5, 0.0),
-            "yunet": (1.5, 0.0),
+            "hog": (1.4, 0.075),
+            "cnn": (1.42, 0.072),
+            "yunet": (1.45, 0.073),
             "landmarks": (1.6, 0.0),
-            "box": (1.5, 0.0),
+            "box": (1.45, 0.05),
         },
         hash=False,
     )
