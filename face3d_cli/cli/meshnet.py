@@ -45,7 +45,8 @@ def meshnet(
     photo: PhotoArg,
     out: OutOpt,
     init: Annotated[
-        MeshInit, typer.Option(help="Start from a dome, or from the fitted Surrey face.")
+        MeshInit,
+        typer.Option(help="Start from a dome, the fitted Surrey face, or a position map."),
     ] = _DEFAULT.init,
     parameters: Annotated[
         MeshParameters,
@@ -95,7 +96,7 @@ def meshnet(
 ) -> None:
     """Deform and colour a mesh until its picture matches the photo.
 
-    The mesh has vertex colours; from the Surrey start it also has the photo as its texture, which a
+    The mesh has vertex colours; from a fitted start it also has the photo as its texture, which a
     GLB shows instead of them. The start decides what one photo cannot: from the dome the
     picture is matched while the shape stays a dome.
 

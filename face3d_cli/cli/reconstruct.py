@@ -33,6 +33,7 @@ from face3d_cli.settings import (
     MorphableSettings,
     PoseChoice,
     ReconstructSettings,
+    RefineSettings,
     TextureSettings,
     Unit,
 )
@@ -63,6 +64,12 @@ def reconstruct(
             "--mask/--no-mask", help="Leave hair, glasses and background out of the texture."
         ),
     ] = TextureSettings.mask,
+    refine: Annotated[
+        bool,
+        typer.Option(
+            "--refine", help="Displace by shading; write the texture without light, and the light."
+        ),
+    ] = False,
     unit: Annotated[
         Unit | None, typer.Option(help="Unit of the files; metres, and millimetres in STL.")
     ] = None,
@@ -100,6 +107,7 @@ def reconstruct(
         expressions=expressions,
         texture_size=texture_size,
         mask=mask,
+        refine=refine,
     )
     targets = targets_of(photos, out, file_format)
     sheets = targets_of(photos, render, "png") if render else {}
@@ -136,6 +144,7 @@ def reconstruct_settings(
     expressions: bool,
     texture_size: int,
     mask: bool = TextureSettings.mask,
+    refine: bool = False,
 ) -> ReconstructSettings:
     """What the options say, for one photo or a batch of them."""
     return ReconstructSettings(
@@ -148,4 +157,5 @@ def reconstruct_settings(
             use_expressions=expressions,
         ),
         texture=TextureSettings(size_px=texture_size, mask=mask),
+        refine=RefineSettings() if refine else None,
     )

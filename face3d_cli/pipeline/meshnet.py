@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from face3d_cli.arrays import Points2, Points3, RgbImage
-from face3d_cli.core.camera import PoseDegrees
+from face3d_cli.arrays import Mask, Points2, Points3, RgbImage, Triangles
+from face3d_cli.core.camera import PoseDegrees, ScaledOrthographicCamera
 from face3d_cli.core.face_box import FaceBox
 from face3d_cli.core.mesh import METRES_PER_UNIT, Mesh
 from face3d_cli.pipeline.locate import locate_faces, read_input
@@ -20,10 +20,30 @@ from face3d_cli.settings import MeshNetSettings, ReconstructSettings, TextureSet
 if TYPE_CHECKING:
     from face3d_cli.stages.mesh_start import MeshStart, Square
     from face3d_cli.stages.meshnet import FitResult, MeshTarget, Progress
-    from face3d_cli.stages.morphable import MorphableFit
 
 
 _START_TEXTURE = TextureSettings(size_px=512)  # the start's vertex colours are read off it
+
+
+@dataclass(frozen=True)
+class FittedFace:
+    """A face that some method has laid over the photo, in head-frame millimetres.
+
+    Attributes:
+        vertices_mm: (V, 3) with the photo's expression.
+        triangles: (F, 3).
+        uv: (V, 2).
+        landmarks_mm: (68, 3).
+        camera: projects the vertices into the photo.
+        is_face: (V,) false where the mesh goes on to the neck.
+    """
+
+    vertices_mm: Points3
+    triangles: Triangles
+    uv: Points2
+    landmarks_mm: Points3
+    camera: ScaledOrthographicCamera
+    is_face: Mask
 
 
 @dataclass(frozen=True)
@@ -90,13 +110,15 @@ def optimise_photo(
     face_box, points = locate_faces(image, name, base, timings, box=box, landmarks_px=landmarks_px)[
         0
     ]
+    with timings.measure("fit"):
+        fit = _fit(image, face_box, points, settings, base)
     with timings.measure("segment"):
         labels = segment_photo(image, faces=[face_box]).labels
     with timings.measure("start"):
-        fit = _fit(image, points, settings, base)
         outline = face_outline(points)
         if fit is not None:
-            outline = np.concatenate([points, fit.camera.project(fit.posed_vertices_mm)])
+            face_mm = fit.vertices_mm[fit.is_face]
+            outline = np.concatenate([points, fit.camera.project(face_mm)])
         square = square_around(outline, settings.crop_margin)
         target = look_at(image, labels, outline, square, settings.size_px)
         start = _start(image, points, target, square, fit, settings, base)
@@ -123,13 +145,32 @@ def optimise_photo(
 
 
 def _fit(
-    image: RgbImage, points: Points2, settings: MeshNetSettings, base: ReconstructSettings
-) -> MorphableFit | None:
+    image: RgbImage,
+    box: FaceBox,
+    points: Points2,
+    settings: MeshNetSettings,
+    base: ReconstructSettings,
+) -> FittedFace | None:
+    """The face to start from; None for the dome."""
     if settings.init == "hemisphere":
         return None
+    if settings.init == "prnet":
+        from face3d_cli.core.position_map import NECK_BELOW_V
+        from face3d_cli.stages.map_mesh import mesh_of_map
+        from face3d_cli.stages.position_map import predict_position_maps
+
+        found = predict_position_maps(image, [box], base.position_map)[0]
+        mesh = mesh_of_map(found, settings.prnet_mesh_px)
+        is_face = mesh.uv[:, 1] > NECK_BELOW_V
+        return FittedFace(
+            mesh.vertices_mm, mesh.triangles, mesh.uv, mesh.landmarks_mm, mesh.camera, is_face
+        )
     from face3d_cli.stages.morphable import fit_surrey
 
-    return fit_surrey(points, image.shape[:2], base.morphable)
+    fit = fit_surrey(points, image.shape[:2], base.morphable)
+    vertices = fit.posed_vertices_mm
+    everywhere = np.ones(len(vertices), bool)
+    return FittedFace(vertices, fit.triangles, fit.uv, fit.landmarks_mm, fit.camera, everywhere)
 
 
 def _start(
@@ -137,7 +178,7 @@ def _start(
     points: Points2,
     target: MeshTarget,
     square: Square,
-    fit: MorphableFit | None,
+    fit: FittedFace | None,
     settings: MeshNetSettings,
     base: ReconstructSettings,
 ) -> MeshStart:
@@ -147,9 +188,9 @@ def _start(
         return start_from_dome(target, points, square, sphere=settings.parameters == "babymeshnet")
     from face3d_cli.stages.texture import bake_texture
 
-    vertices = fit.posed_vertices_mm
-    baked = bake_texture(image, vertices, fit.triangles, fit.uv, fit.camera, _START_TEXTURE)
-    return start_from_fit(vertices, fit.triangles, fit.uv, baked.image, fit.camera, square)
+    camera, triangles = fit.camera, fit.triangles
+    baked = bake_texture(image, fit.vertices_mm, triangles, fit.uv, camera, _START_TEXTURE)
+    return start_from_fit(fit.vertices_mm, triangles, fit.uv, baked.image, camera, square)
 
 
 def _face(
@@ -158,7 +199,7 @@ def _face(
     points: Points2,
     start: MeshStart,
     square: Square,
-    fit: MorphableFit | None,
+    fit: FittedFace | None,
     found: FitResult,
     base: ReconstructSettings,
 ) -> FaceReconstruction:
@@ -201,7 +242,7 @@ def _landmark_vertices(
     vertices_mm: Points3,
     vertices_px: Points2,
     points: Points2,
-    fit: MorphableFit | None,
+    fit: FittedFace | None,
     start: MeshStart,
 ) -> np.ndarray:
     """(68,) the vertex of each landmark: the model's own, or the frontmost near its pixel."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from face3d_cli.arrays import Points2, Points3, RgbImage
+from face3d_cli.arrays import FloatArray, Points2, Points3, RgbImage
 from face3d_cli.core.camera import PoseDegrees, ScaledOrthographicCamera
 from face3d_cli.core.face_box import FaceBox
 from face3d_cli.core.mesh import METRES_PER_UNIT, Mesh, merged
 from face3d_cli.errors import Face3dError, UsageError
+from face3d_cli.networks.runner import device_name
 from face3d_cli.settings import FaceLayout, Unit
 from face3d_cli.version import __version__
 from face3d_cli.weights.registry import MODELS_OF_METHOD, licence_records
@@ -46,6 +48,40 @@ class StageTimings:
 
 
 @dataclass(frozen=True)
+class Relighting:
+    """What refining by shading found out beside the shape.
+
+    Attributes:
+        light: (9, 3) second-order spherical harmonics for red, green and blue, in the frame of the
+            mesh; the skin's mean brightness under it is 1, so that its colour is in the albedo.
+        vertex_shading: (V, 3) how brightly it falls on each vertex.
+        moved_mm: mean distance by which vertices were displaced.
+        unexplained_before, unexplained_after: spread of the skin's relative brightness that the
+            shading leaves over.
+        albedo: (T, T, 3) the texture with the light taken out; None without a texture.
+    """
+
+    light: FloatArray
+    vertex_shading: FloatArray
+    moved_mm: float
+    unexplained_before: float
+    unexplained_after: float
+    albedo: RgbImage | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain numbers for the report and the file beside the mesh."""
+        return {
+            "model": "spherical_harmonics_2",
+            "basis": ["1", "y", "z", "x", "xy", "yz", "3z2-1", "xz", "x2-y2"],
+            "frame": "+X to the subject's left, +Y up, +Z out of the face",
+            "radiance_rgb": self.light.round(6).tolist(),
+            "moved_mm": round(self.moved_mm, 4),
+            "unexplained_before": round(self.unexplained_before, 5),
+            "unexplained_after": round(self.unexplained_after, 5),
+        }
+
+
+@dataclass(frozen=True)
 class FaceReconstruction:
     """One face of a photo as a mesh.
 
@@ -62,6 +98,7 @@ class FaceReconstruction:
         occlusion: what the face's outline shows in the photo, as shares: `visible_skin`, `hair`,
             `glasses`, ...; None without segmentation.
         parts: objects of the same face beside `mesh`: a head's eyes.
+        relighting: light and albedo; None without refining.
     """
 
     box: FaceBox
@@ -75,6 +112,7 @@ class FaceReconstruction:
     visible_share: float | None
     occlusion: dict[str, float] | None = None
     parts: tuple[Mesh, ...] = ()
+    relighting: Relighting | None = None
 
     def whole(self) -> Mesh:
         """All of the face as one mesh, with its expression on."""
@@ -83,10 +121,18 @@ class FaceReconstruction:
 
 @dataclass(frozen=True)
 class SavedMesh:
-    """The files of one face, the mesh first, and their unit and up axis."""
+    """The files of one face, and their unit and up axis.
+
+    Attributes:
+        files: the mesh first.
+        albedo: the texture without light, where it was refined.
+        light: JSON of the light.
+    """
 
     files: tuple[Path, ...]
     frame: FileFrame
+    albedo: Path | None = None
+    light: Path | None = None
 
     @property
     def mesh(self) -> Path:
@@ -115,7 +161,7 @@ class Reconstruction:
     method: str
     faces: tuple[FaceReconstruction, ...]
     timings: StageTimings
-    device: str = "cpu"
+    device: str = field(default_factory=device_name)
 
     def save(
         self,
@@ -129,7 +175,8 @@ class Reconstruction:
 
         A single face keeps the name asked for; several become `name_0.obj`, `name_1.obj`, ... from
         left to right. Each file is whole or absent. A GLB of a head holds its eyes as objects of
-        their own, and its landmarks as empties; other formats hold one mesh.
+        their own, and its landmarks as empties; other formats hold one mesh. A refined face has
+        `name_albedo.png`, its texture without light, and `name_light.json` beside it.
 
         Args:
             path: of the file, or of the first part of its name.
@@ -145,14 +192,25 @@ class Reconstruction:
             UsageError: the suffix is unknown, or a layout was asked of another format than GLB.
             OutputError: a file cannot be written.
         """
+        path = Path(path)
+        if layout is not None or (path.suffix.lower() == ".glb" and self.faces[0].parts):
+            written = self._save_scenes(path, unit, layout)
+        else:
+            written = self._save_meshes(path, unit, for_blender)
+        places = numbered(path, len(self.faces))
+        with self.timings.measure("write"):
+            return [
+                _save_relighting(saved, face, place)
+                for saved, face, place in zip(written, self.faces, places, strict=True)
+            ]
+
+    def _save_meshes(self, path: Path, unit: Unit | None, for_blender: bool) -> list[SavedMesh]:
+        """A mesh file for each face."""
         from face3d_cli.io.mesh import frame_of, save_mesh
 
-        path = Path(path)
         written = []
-        if layout is not None or (path.suffix.lower() == ".glb" and self.faces[0].parts):
-            return self._save_scenes(path, unit, layout)
         with self.timings.measure("write"):
-            for face, file in zip(self.faces, numbered(Path(path), len(self.faces)), strict=True):
+            for face, file in zip(self.faces, numbered(path, len(self.faces)), strict=True):
                 files = save_mesh(
                     replace(face.whole() if face.parts else face.mesh, name=file.stem),
                     file,
@@ -234,6 +292,23 @@ class Reconstruction:
         }
 
 
+def _save_relighting(saved: SavedMesh, face: FaceReconstruction, mesh: Path) -> SavedMesh:
+    """Write light and albedo beside a mesh, where there are any."""
+    look = face.relighting
+    if look is None:
+        return saved
+    from face3d_cli.io.atomic import atomic_path
+    from face3d_cli.io.image import save_png
+
+    light, albedo = mesh.with_name(f"{mesh.stem}_light.json"), None
+    with atomic_path(light) as unfinished:
+        unfinished.write_text(json.dumps(look.to_json(), indent=1) + "\n", encoding="utf-8")
+    if look.albedo is not None:
+        albedo = mesh.with_name(f"{mesh.stem}_albedo.png")
+        save_png(albedo, look.albedo)
+    return replace(saved, albedo=albedo, light=light)
+
+
 def _face_json(index: int, face: FaceReconstruction, saved: SavedMesh | None) -> dict[str, Any]:
     from face3d_cli.io.frame import FileFrame, points_to_file
 
@@ -259,7 +334,17 @@ def _face_json(index: int, face: FaceReconstruction, saved: SavedMesh | None) ->
         "visible_share": face.visible_share,
         "occlusion": face.occlusion,
         "coefficients": face.coefficients,
+        **_relighting_json(face.relighting, saved),
     }
+
+
+def _relighting_json(look: Relighting | None, saved: SavedMesh | None) -> dict[str, Any]:
+    """`relighting`: nothing when the face was not refined."""
+    if look is None:
+        return {}
+    albedo, light = (saved.albedo, saved.light) if saved else (None, None)
+    files = {"albedo": str(albedo) if albedo else None, "light": str(light) if light else None}
+    return {"relighting": {**files, **look.to_json()}}
 
 
 def box_json(box: FaceBox) -> dict[str, Any]:

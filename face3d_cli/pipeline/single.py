@@ -16,12 +16,19 @@ from face3d_cli.errors import MissingExtra, UsageError
 from face3d_cli.pipeline.head import reconstruct_head
 from face3d_cli.pipeline.locate import locate_faces, read_input
 from face3d_cli.pipeline.position_map import map_faces
-from face3d_cli.pipeline.result import FaceReconstruction, Reconstruction, StageTimings, numbered
+from face3d_cli.pipeline.result import (
+    FaceReconstruction,
+    Reconstruction,
+    Relighting,
+    StageTimings,
+    numbered,
+)
 from face3d_cli.settings import FacesChoice, ReconstructSettings, TextureSettings
 from face3d_cli.weights.store import find_model, model_state
 
 if TYPE_CHECKING:
     from face3d_cli.stages.morphable import MorphableFit
+    from face3d_cli.stages.occlusion import FaceOcclusion
     from face3d_cli.stages.texture import BakedTexture
 
 
@@ -46,9 +53,15 @@ def reconstruct(
         UnreadableInput: the photo cannot be read.
         NoFaceFound: there is no face in it.
         ModelError: a model is missing or damaged.
-        StageError: a face cannot be fitted.
+        StageError: a face cannot be fitted, or too little of it is seen to refine it.
+        UsageError: refining was asked of another method than Surrey's.
     """
     method = choose_method(settings.method)
+    if settings.refine is not None and method != "surrey":
+        raise UsageError(
+            f"--refine displaces along the Surrey model's shapes, found method {method}",
+            hint="use --method surrey with it",
+        )
     if method == "prnet":
         return map_faces(photo, settings, faces=faces, box=box, landmarks_px=landmarks_px).result
     timings = StageTimings()
@@ -118,9 +131,14 @@ def _reconstruct_face(
         ) from problem
     with timings.measure("fit"):
         fit = fit_surrey(landmarks_px, image.shape[:2], settings.morphable)
-    baked, shares = None, None
+    occlusion = _occlusion(image, fit, settings, timings)
+    look, baked = None, None
+    if settings.refine is not None and occlusion is not None:
+        fit, look = _refine(image, landmarks_px, fit, occlusion, settings, timings)
     if settings.texture is not None:
-        baked, shares = _bake(image, fit, settings.texture, timings)
+        baked = _bake(image, fit, settings.texture, occlusion, timings)
+    if look is not None:
+        look = _delight(look, fit, baked, settings)
     return FaceReconstruction(
         box=box,
         landmarks_px=landmarks_px,
@@ -150,31 +168,103 @@ def _reconstruct_face(
             },
         },
         visible_share=baked.visible_share if baked else None,
-        occlusion=shares,
+        occlusion=occlusion.shares if occlusion else None,
+        relighting=look,
     )
 
 
+def _occlusion(
+    image: RgbImage, fit: MorphableFit, settings: ReconstructSettings, timings: StageTimings
+) -> FaceOcclusion | None:
+    """What hides the face; None when nothing asks for it."""
+    texture = settings.texture
+    if settings.refine is None and not (texture is not None and texture.mask):
+        return None
+    from face3d_cli.stages.occlusion import find_occlusion
+
+    with timings.measure("segment"):
+        points = fit.camera.project(fit.posed_vertices_mm)
+        return find_occlusion(image, points, texture or TextureSettings())
+
+
+def _refine(
+    image: RgbImage,
+    landmarks_px: Points2,
+    fit: MorphableFit,
+    occlusion: FaceOcclusion,
+    settings: ReconstructSettings,
+    timings: StageTimings,
+) -> tuple[MorphableFit, Relighting]:
+    """The fit with its vertices displaced by shading, and the light."""
+    from face3d_cli.stages.morphable import load_surrey
+    from face3d_cli.stages.refine import refine_by_shading
+
+    assert settings.refine is not None
+    with timings.measure("refine"):
+        count = len(fit.shape_coefficients)
+        found = refine_by_shading(
+            occlusion.cut(image),
+            occlusion.skin,
+            fit.posed_vertices_mm,
+            fit.triangles,
+            load_surrey().shape_basis_mm[..., :count],
+            occlusion.camera(fit.camera),
+            settings.refine,
+        )
+    moved = found.displacement_mm
+    at = list(fit.landmark_vertices)
+    posed = fit.posed_vertices_mm + moved
+    error = np.linalg.norm(fit.camera.project(posed[at]) - landmarks_px, axis=1).mean()
+    refined = replace(
+        fit,
+        vertices_mm=fit.vertices_mm + moved,
+        posed_vertices_mm=posed,
+        landmarks_mm=fit.landmarks_mm + moved[at],
+        shape_coefficients=fit.shape_coefficients + found.coefficients,
+        fit_error_px=float(error),
+    )
+    look = Relighting(
+        light=found.light,
+        vertex_shading=found.vertex_shading,
+        moved_mm=float(np.linalg.norm(moved, axis=1).mean()),
+        unexplained_before=found.unexplained_before,
+        unexplained_after=found.unexplained_after,
+    )
+    return refined, look
+
+
+def _delight(
+    look: Relighting, fit: MorphableFit, baked: BakedTexture | None, settings: ReconstructSettings
+) -> Relighting:
+    """Take the light out of the texture, and turn it with the mesh."""
+    from face3d_cli.stages.refine import delight_texture, turn_light
+
+    if baked is not None:
+        albedo = delight_texture(baked.image, fit.uv, fit.triangles, look.vertex_shading)
+        look = replace(look, albedo=albedo)
+    if settings.pose == "image":
+        look = replace(look, light=turn_light(look.light, fit.camera.rotation))
+    return look
+
+
 def _bake(
-    image: RgbImage, fit: MorphableFit, settings: TextureSettings, timings: StageTimings
-) -> tuple[BakedTexture, dict[str, float] | None]:
+    image: RgbImage,
+    fit: MorphableFit,
+    settings: TextureSettings,
+    occlusion: FaceOcclusion | None,
+    timings: StageTimings,
+) -> BakedTexture:
     """The texture of the face as it is in the photo, even when a neutral one is written."""
     from face3d_cli.stages.texture import bake_texture
 
-    camera, usable, shares = fit.camera, None, None
-    if settings.mask:
-        from face3d_cli.stages.occlusion import find_occlusion
-
-        with timings.measure("segment"):
-            found = find_occlusion(image, camera.project(fit.posed_vertices_mm), settings)
-        usable, shares = found.usable, found.shares
-        height, width = usable.shape
-        image = image[found.top : found.top + height, found.left : found.left + width]
-        camera = replace(camera, shift_px=camera.shift_px - (found.left, found.top))
+    camera, usable = fit.camera, None
+    if settings.mask and occlusion is not None:
+        usable = occlusion.usable
+        image, camera = occlusion.cut(image), occlusion.camera(camera)
     with timings.measure("texture"):
-        baked = bake_texture(
+        return bake_texture(
             image, fit.posed_vertices_mm, fit.triangles, fit.uv, camera, settings, usable
         )
-    return baked, shares
 
 
 def _as_posed(points: np.ndarray, fit: MorphableFit, settings: ReconstructSettings) -> np.ndarray:

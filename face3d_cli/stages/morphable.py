@@ -71,6 +71,7 @@ class MorphableFit:
         posed_vertices_mm: (V, 3) always with the fitted expression, as in the photo.
         camera: projects head-frame millimetres into the photo.
         landmarks_mm: (68, 3) where the landmarks are on the fitted face.
+        landmark_vertices: (68,) the vertex of each.
         shape_coefficients: (K,) in standard deviations.
         expression_coefficients: blendshape name to weight, as fitted.
         fit_error_px: mean distance of the projected landmarks to the given ones; the jaw counts
@@ -84,6 +85,7 @@ class MorphableFit:
     uv: Points2
     camera: ScaledOrthographicCamera
     landmarks_mm: Points3
+    landmark_vertices: tuple[int, ...]
     shape_coefficients: FloatArray
     expression_coefficients: dict[str, float]
     expression_deltas_mm: dict[str, Points3]
@@ -149,6 +151,7 @@ def fit_surrey(
         uv=model.uv,
         camera=camera.with_origin(origin),
         landmarks_mm=(vertices - origin)[on_vertices],
+        landmark_vertices=tuple(on_vertices),
         shape_coefficients=shape_coefficients,
         expression_coefficients=dict(
             zip(model.expression_names, fitted_expressions.tolist(), strict=True)
