@@ -1,0 +1,193 @@
+"""From a face box to a map, its pose, its mesh and its pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from face3d_cli.core.camera import PoseDegrees
+from face3d_cli.core.face_box import FaceBox
+from face3d_cli.core.position_map import landmarks_of
+from face3d_cli.core.similarity import Similarity
+from face3d_cli.errors import ModelError, ShapeError
+from face3d_cli.settings import PositionMapSettings
+from face3d_cli.stages.map_mesh import mesh_of_map
+from face3d_cli.stages.map_pictures import draw_dense, draw_depth, pack_map
+from face3d_cli.stages.position_map import (
+    CROP_CM,
+    FACE_CENTRE_CM,
+    face_square,
+    predict_position_maps,
+    rigid_pose,
+    start_square,
+)
+from tests.helpers.position_maps import canonical_face_cm, constant_weights, outline, turn_about_y
+
+PHOTO = np.full((240, 320, 3), 90, np.uint8)
+BOX = FaceBox(100, 60, 80, 80)
+
+
+def settings_with(weights: Path, passes: int = 1) -> PositionMapSettings:
+    return PositionMapSettings(
+        weights=str(weights), passes=passes, boxes={"box": (1.5, 0.0)}, mesh_px=32
+    )
+
+
+@pytest.fixture
+def frontal(tmp_path: Path) -> Path:
+    return constant_weights(tmp_path / "frontal.safetensors")
+
+
+def test_a_map_comes_back_in_the_photos_pixels(frontal: Path) -> None:
+    (found,) = predict_position_maps(PHOTO, [BOX], settings_with(frontal))
+    side = 1.5 * 80
+    canonical = canonical_face_cm(16)
+    wanted = canonical * (1, -1, 1) * side / 22
+    # The network's unit is a side of 64 px from the first pixel's centre.
+    centre = np.array([140, 100]) + (0.5 * 64 - 31.5) * side / 64
+    np.testing.assert_allclose(found.map_px[..., :2], wanted[..., :2] + centre, atol=0.3)
+    np.testing.assert_allclose(found.map_px[..., 2], wanted[..., 2], atol=0.3)
+    np.testing.assert_allclose(found.landmarks, landmarks_of(found.map_px))
+    assert found.box == BOX
+
+
+@pytest.mark.parametrize("yaw_deg", [-80.0, 0.0, 35.0])
+def test_the_pose_is_read_off_the_map(tmp_path: Path, yaw_deg: float) -> None:
+    weights = constant_weights(tmp_path / "turned.safetensors", turn_about_y(yaw_deg))
+    (found,) = predict_position_maps(PHOTO, [BOX], settings_with(weights))
+    pose = PoseDegrees.from_rotation(found.camera.rotation)
+    assert abs(pose.yaw - yaw_deg) < 0.5
+    assert abs(pose.pitch) < 0.5
+    assert abs(pose.roll) < 0.5
+
+
+def test_a_second_pass_looks_where_the_first_found_the_face(frontal: Path) -> None:
+    once, twice = (
+        predict_position_maps(PHOTO, [BOX], settings_with(frontal, passes))[0] for passes in (1, 2)
+    )
+    wanted = face_square(once.camera_from_mean)
+    for edge in ("x", "y", "width", "height", "roll_rad"):
+        assert getattr(twice.crop_box, edge) == pytest.approx(getattr(wanted, edge), abs=1e-3)
+
+
+def test_faces_share_a_pass_and_keep_their_order(frontal: Path) -> None:
+    boxes = [BOX, FaceBox(10, 20, 40, 40), FaceBox(200, 100, 60, 60)]
+    together = predict_position_maps(PHOTO, boxes, settings_with(frontal))
+    for box, found in zip(boxes, together, strict=True):
+        (alone,) = predict_position_maps(PHOTO, [box], settings_with(frontal))
+        np.testing.assert_allclose(found.map_px, alone.map_px, atol=1e-3)
+    assert predict_position_maps(PHOTO, [], settings_with(frontal)) == []
+
+
+def test_a_rolled_box_gives_a_rolled_map(frontal: Path) -> None:
+    roll = np.radians(20)
+    rolled = FaceBox(BOX.x, BOX.y, BOX.width, BOX.height, roll_rad=roll)
+    (found,) = predict_position_maps(PHOTO, [rolled], settings_with(frontal))
+    pose = PoseDegrees.from_rotation(found.camera.rotation)
+    assert pose.roll == pytest.approx(-20, abs=0.5)  # clockwise in the photo
+
+
+def test_the_square_of_a_pose_is_centred_and_upright() -> None:
+    roll = np.radians(15)
+    rotation = np.array(
+        [[np.cos(roll), -np.sin(roll), 0], [np.sin(roll), np.cos(roll), 0], [0, 0, 1]]
+    )
+    pose = Similarity(rotation, 4.0, np.array([120.0, -80.0, 0.0]))
+    square = face_square(pose)
+    centre = pose.apply(FACE_CENTRE_CM[None])[0]
+    np.testing.assert_allclose(square.center, (centre[0], -centre[1]))
+    assert square.width == pytest.approx(4.0 * CROP_CM)
+    assert square.roll_rad == pytest.approx(-roll)
+
+
+def test_pose_ignores_the_jaw() -> None:
+    canonical = canonical_face_cm(16)
+    opened = canonical * (3, -3, 3) + (50, 60, 0)
+    opened[10:, :, 1] += 8
+    found = rigid_pose(opened.astype(np.float32), canonical, outline())
+    np.testing.assert_allclose(found.rotation, np.eye(3), atol=1e-3)
+    assert found.scale == pytest.approx(3.0, rel=1e-3)
+
+
+def test_detectors_have_squares_of_their_own() -> None:
+    settings = PositionMapSettings(boxes={"hog": (2.0, 0.1), "box": (1.0, 0.0)})
+    square = start_square(FaceBox(0, 0, 10, 10, detector="hog"), settings)
+    assert (square.width, square.height) == (20, 20)
+    np.testing.assert_allclose(square.center, (5, 7))
+    other = start_square(FaceBox(0, 0, 10, 10, detector="unheard of"), settings)
+    assert other.width == 10
+
+
+def test_the_mesh_projects_onto_the_map(tmp_path: Path) -> None:
+    weights = constant_weights(tmp_path / "turned.safetensors", turn_about_y(40))
+    (found,) = predict_position_maps(PHOTO, [BOX], settings_with(weights))
+    mesh = mesh_of_map(found, 16)
+    valid = outline().reshape(16, 16, 16, 16).all(axis=(1, 3))
+    assert len(mesh.vertices_mm) == valid.sum() < 256
+    np.testing.assert_allclose(
+        mesh.camera.project(mesh.vertices_mm), found.map_px[valid][:, :2], atol=1e-2
+    )
+    np.testing.assert_allclose(
+        mesh.camera.project(mesh.landmarks_mm), found.landmarks_px, atol=1e-2
+    )
+
+
+def test_the_mesh_is_upright_in_millimetres_with_its_origin_between_the_eyes(
+    tmp_path: Path,
+) -> None:
+    weights = constant_weights(tmp_path / "turned.safetensors", turn_about_y(-50))
+    (found,) = predict_position_maps(PHOTO, [BOX], settings_with(weights))
+    mesh = mesh_of_map(found, 16)
+    width, height, depth = np.ptp(mesh.vertices_mm, axis=0)
+    assert width == pytest.approx(150, rel=0.03)  # 16 cm from edge to edge, 15 between texels
+    assert height == pytest.approx(206, rel=0.03)
+    assert depth < 110
+    np.testing.assert_allclose(mesh.landmarks_mm[36:48].mean(axis=0), 0, atol=1e-3)
+
+
+def test_meshes_of_another_size_are_the_same_surface(frontal: Path) -> None:
+    (found,) = predict_position_maps(PHOTO, [BOX], settings_with(frontal))
+    coarse, fine = mesh_of_map(found, 16), mesh_of_map(found, 64)
+    assert len(fine.vertices_mm) > 14 * len(coarse.vertices_mm)
+    from scipy.spatial import cKDTree
+
+    away, _ = cKDTree(fine.vertices_mm).query(coarse.vertices_mm)
+    assert np.percentile(away, 90) < 4
+
+
+def test_a_packed_map_unpacks_to_itself(frontal: Path) -> None:
+    (found,) = predict_position_maps(PHOTO, [BOX], settings_with(frontal))
+    packed = pack_map(found, 32)
+    assert packed.pixels.dtype == np.uint16
+    away = np.abs(packed.unpacked() - found.fine_map(32)).max()
+    assert away <= packed.side_px / 65535
+
+
+def test_depth_is_brightest_at_the_nose_and_dark_beside_the_face(frontal: Path) -> None:
+    (found,) = predict_position_maps(PHOTO, [BOX], settings_with(frontal))
+    depth = draw_depth(PHOTO.shape[:2], [mesh_of_map(found, 32)])
+    assert depth.shape == PHOTO.shape[:2]
+    row, column = np.unravel_index(int(depth.argmax()), depth.shape)
+    assert abs(column - 140) < 8
+    assert abs(row - 91) < 10
+    assert (depth[:, :60] == 0).all()
+
+
+def test_dense_alignment_is_drawn_on_the_face_alone(frontal: Path) -> None:
+    (found,) = predict_position_maps(PHOTO, [BOX], settings_with(frontal))
+    picture = draw_dense(PHOTO, [mesh_of_map(found, 32)])
+    changed = (picture != PHOTO).any(axis=2)
+    assert changed[50:150, 105:175].mean() > 0.2
+    assert not changed[:, :90].any()
+
+
+def test_missing_weights_are_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ModelError):
+        predict_position_maps(PHOTO, [BOX], settings_with(tmp_path / "none.safetensors"))
+
+
+def test_grey_photos_are_refused(frontal: Path) -> None:
+    with pytest.raises(ShapeError):
+        predict_position_maps(PHOTO[..., 0], [BOX], settings_with(frontal))

@@ -1,0 +1,143 @@
+"""Training of position map networks: batches, changes, the loss, a run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from face3d_cli.cli.app import app
+from face3d_cli.core.position_map import landmarks_of
+from face3d_cli.errors import StageError
+from face3d_cli.networks.prnet import load_prnet
+from face3d_cli.settings import PositionMapTrainingSettings
+from face3d_cli.training.loop import Progress
+from face3d_cli.training.prnet import (
+    held_out_errors,
+    make_batch,
+    map_loss,
+    moved_sample,
+    save_prnet,
+    split_held_out,
+    train_prnet,
+)
+from face3d_cli.training.synth.folder import SampleFolder
+from tests.helpers.position_maps import TINY
+from tests.helpers.samples import write_samples
+
+BASE = PositionMapTrainingSettings()
+SMALL = replace(
+    BASE,
+    network=TINY,
+    loop=replace(BASE.loop, steps=4, batch_size=4, warmup_steps=1, checkpoint_every=2),
+    held_out_share=0.0,
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    path = tmp_path / "samples"
+    path.mkdir()
+    write_samples(path, count=8)
+    return path
+
+
+def test_a_batch_is_a_function_of_the_step(folder: Path) -> None:
+    samples = SampleFolder.open(folder)
+    photos, turned = np.array([0, 2, 4]), np.array([1, 3, 5])
+    once, again = (make_batch(7, samples, photos, turned, SMALL) for _ in range(2))
+    torch.testing.assert_close(once.images, again.images)
+    torch.testing.assert_close(once.maps, again.maps)
+    other = make_batch(8, samples, photos, turned, SMALL)
+    assert not torch.equal(once.images, other.images)
+    assert once.images.shape == (4, 3, 64, 64)
+    assert once.maps.shape == (4, 3, 16, 16)
+
+
+def test_the_map_moves_with_the_picture() -> None:
+    picture = np.zeros((160, 160, 3), np.uint8)
+    picture[50:55, 90:95] = 255  # centre (92, 52)
+    position_map = np.full((4, 4, 3), (92.0, 52.0, 6.0), np.float32)
+    image, moved = moved_sample(picture, position_map, 0.8, 25.0, np.array([3.0, -2.0]), 128)
+    bright = np.argwhere(image[..., 0] > 128)
+    np.testing.assert_allclose(bright.mean(axis=0)[::-1], moved[0, 0, :2], atol=0.5)
+    np.testing.assert_allclose(moved[..., 2], 6.0 * 0.8, rtol=1e-6)
+
+
+def test_a_perfect_map_costs_nothing_and_a_shifted_one_its_shift(folder: Path) -> None:
+    samples = SampleFolder.open(folder)
+    loss = map_loss(samples, SMALL)
+    true = torch.from_numpy(samples.position_maps([0, 1]).transpose(0, 3, 1, 2).copy())
+    assert sum(float(part) for part in loss(true, true).values()) < 0.01
+    shifted = loss(true + torch.tensor([3.0, 4.0, 0.0]).view(1, 3, 1, 1), true)
+    assert float(shifted["map"]) == pytest.approx(500, rel=1e-4)
+    assert float(shifted["landmarks"]) == pytest.approx(500, rel=1e-4)
+
+
+def test_a_persons_frames_stay_together(folder: Path) -> None:
+    samples = SampleFolder.open(folder)
+    kept, held = split_held_out(samples, 0.5)
+    assert len(kept) in (0, 8)  # person0_00 to person0_07
+    assert len(kept) + len(held) == 8
+    _, none = split_held_out(samples, 0.0)
+    assert len(none) == 0
+
+
+def test_training_learns_and_its_file_gives_the_network_back(folder: Path, tmp_path: Path) -> None:
+    losses: list[float] = []
+
+    def note(done: Progress) -> None:
+        losses.append(sum(done.losses.values()))
+
+    settings = replace(
+        SMALL,
+        loop=replace(SMALL.loop, steps=30, batch_size=8, learning_rate=3e-3, ema_decay=0.8),
+    )
+    network = train_prnet(folder, tmp_path / "run", settings, on_step=note)
+    assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:5])
+    again = load_prnet(save_prnet(network, tmp_path / "net.safetensors"))
+    assert again.config == TINY
+    torch.testing.assert_close(again.canonical_cm, network.canonical_cm)
+    samples = SampleFolder.open(folder)
+    errors = held_out_errors(again, samples, range(8), settings)
+    assert errors["samples"] == 8
+    assert 0 < errors["nme_turned"] < 100
+    assert -1 <= errors["ssim"] <= 1
+
+
+def test_a_stopped_run_goes_on_to_the_same_weights(folder: Path, tmp_path: Path) -> None:
+    whole = train_prnet(folder, tmp_path / "a", SMALL)
+    train_prnet(folder, tmp_path / "b", SMALL, stop_after=2)
+    resumed = train_prnet(folder, tmp_path / "b", SMALL, resume=True)
+    for name, value in whole.state_dict().items():
+        torch.testing.assert_close(value, resumed.state_dict()[name], msg=name)
+
+
+def test_maps_of_another_size_are_refused(folder: Path, tmp_path: Path) -> None:
+    other = replace(SMALL, network=replace(TINY, widths=(8, 8)))
+    with pytest.raises(StageError, match="maps of 16 px"):
+        train_prnet(folder, tmp_path / "run", other)
+
+
+def test_the_mean_map_is_symmetric(folder: Path, tmp_path: Path) -> None:
+    network = train_prnet(folder, tmp_path / "run", SMALL, stop_after=1)
+    mean = network.mean_map.permute(1, 2, 0).numpy() * 128
+    points = landmarks_of(mean)
+    assert points[30, 0] == pytest.approx(63.5, abs=0.5)
+    assert points[0, 0] + points[16, 0] == pytest.approx(127, abs=0.5)
+
+
+def test_the_command_trains(tmp_path: Path) -> None:
+    folder = tmp_path / "samples"
+    folder.mkdir()
+    write_samples(folder, count=4, map_px=64)
+    arguments = ["train", "prnet", "--data", str(folder), "--encoder", "mobilenetv2", "--smoke"]
+    done = CliRunner().invoke(app, [*arguments, "-o", str(tmp_path / "run"), "--hold-out", "0"])
+    assert done.exit_code == 0, done.stderr
+    path = Path(done.stdout.strip())
+    assert path.name == "prnet-mobilenetv2.safetensors"
+    assert load_prnet(path).config.encoder == "mobilenetv2"
