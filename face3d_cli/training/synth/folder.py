@@ -43,7 +43,7 @@ def read_labels(path: Path) -> LabelledPoints:
         UnreadableInput: it is none.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as archive:
             names = tuple(str(name) for name in archive["names"])
             points = np.asarray(archive["points"], np.float64)
     except Exception as problem:  # damaged archives raise errors of many kinds
