@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -78,3 +79,8 @@ def surrey(model_home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Make the store with the Surrey model the one in use."""
     monkeypatch.setenv("FACE3D_HOME", str(model_home))
     return model_home
+
+
+def pytest_configure() -> None:
+    """Let children be interrupted, even where a background shell has them ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
