@@ -32,7 +32,7 @@ def shading(normals: Tensor, light: Tensor) -> Tensor:
 
 
 def estimate_light(
-    normals: Tensor, brightness: Tensor, *, rounds: int = 6, stiffness: float = 0.01
+    normals: Tensor, brightness: Tensor, *, rounds: int = 6, stiffness: float = 3e-4
 ) -> Tensor:
     """Least-squares second-order harmonics of a surface of one albedo, robust to what is not.
 
