@@ -78,6 +78,7 @@ def _reconstruct(options: Options) -> Task:
         file_format=options.pop("file_format"),
         unit=options.pop("unit"),
         for_blender=options.pop("made_for") is not None,
+        layout=options.pop("layout"),
         sheets=_absolute(options.pop("render")),
         settings=reconstruct_settings(**_taken(reconstruct_settings, options)),
     )

@@ -16,6 +16,7 @@ from face3d_cli.core.face_box import FaceBox
 from face3d_cli.pipeline.tasks import Job
 from face3d_cli.settings import (
     ClassSet,
+    FaceLayout,
     FacesChoice,
     MeshFormat,
     MeshNetSettings,
@@ -41,6 +42,7 @@ class ReconstructTask:
     file_format: MeshFormat = "glb"
     unit: Unit | None = None
     for_blender: bool = False
+    layout: FaceLayout | None = None
     sheets: Path | None = None
 
     def folders(self) -> Sequence[Path]:
@@ -64,7 +66,7 @@ class ReconstructTask:
 
         result = reconstruct(job.photo, self.settings, faces=self.faces, box=self.box)
         path = job.result(self.file_format)
-        saved = result.save(path, unit=self.unit, for_blender=self.for_blender)
+        saved = result.save(path, unit=self.unit, for_blender=self.for_blender, layout=self.layout)
         if self.sheets is not None:
             save_contact_sheets(result, job.result("sheet.png", self.sheets))
         return result.to_json(saved)
