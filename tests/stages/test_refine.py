@@ -82,7 +82,6 @@ def test_the_true_shape_is_found_where_shading_is_trusted() -> None:
     assert found.unexplained_after < found.unexplained_before
 
 
-@pytest.mark.xfail(reason="by default it moves the shape by less than a hundredth", strict=True)
 def test_by_default_it_goes_a_little_in_that_direction() -> None:
     photo, skin = photo_of(head() + shapes() @ TRUTH)
     found = refined(photo, skin, RefineSettings())
