@@ -96,9 +96,9 @@ def meshnet(
 ) -> None:
     """Deform and colour a mesh until its picture matches the photo.
 
-    The mesh has vertex colours; from a fitted start it also has the photo as its texture, which a
-    GLB shows instead of them. The start decides what one photo cannot: from the dome the
-    picture is matched while the shape stays a dome.
+    The mesh has vertex colours. From a fitted start it also has the photo as its texture, which OBJ
+    and GLB hold instead of them; PLY holds the colours. The start decides what one photo cannot:
+    from the dome the picture is matched while the shape stays a dome.
 
     OUT is a file (.obj .ply .glb .stl), or a folder for OUT/NAME.FORMAT.
 
