@@ -1,7 +1,7 @@
 """What is a position map? A square picture of the face's surface whose texels hold places.
 
 Row 0 is the top of the square (v = 1). The square holds face, ears and the front of the neck,
-unfolded once and for all; `training/synth/layout.py` draws it from ICT-FaceKit. A texel's three
+unfolded once and for all; `stages/map_layout.py` draws it from ICT-FaceKit. A texel's three
 numbers are x and y in pixels of the picture (y down) and z in the same unit, larger is nearer.
 
 Source: Feng et al. 2018, "Joint 3D Face Reconstruction and Dense Alignment with Position Map

@@ -157,10 +157,14 @@ def evaluate_scans(
 
 
 def predict_face(image: RgbImage, settings: ReconstructSettings) -> PredictedFace:
-    """The largest face of a photo, as `face3d reconstruct` makes it."""
+    """The largest face of a photo, as `face3d reconstruct` makes it.
+
+    Of a whole head (`--method ict`) it is the face: scans are of skin, and a point of theirs must
+    not find a tooth, an eyeball's back or the skull behind the forehead nearer.
+    """
     face = reconstruct(image, settings).faces[0]
-    mesh = face.whole()
-    return PredictedFace(mesh.vertices, mesh.triangles, face.landmarks_3d_m, face.landmarks_px)
+    vertices, triangles = face.face_part()
+    return PredictedFace(vertices, triangles, face.landmarks_3d_m, face.landmarks_px)
 
 
 def scan_to_mesh_mm(scan: Scan, face: PredictedFace) -> FloatArray:

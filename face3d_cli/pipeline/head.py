@@ -90,6 +90,7 @@ def head_of(
 ) -> FaceReconstruction:
     """Texture and meshes of a fit."""
     from face3d_cli.stages.ict_head import head_meshes
+    from face3d_cli.stages.ict_model import IctModel
 
     baked, shares = None, None
     if settings.texture is not None:
@@ -115,6 +116,7 @@ def head_of(
         ),
         mesh=head,
         parts=tuple(eyes),
+        face_triangles=IctModel.load().objects["head"].triangles_of("face"),
         fit_error_px=fit.fit_error_px,
         coefficients=fit.coefficients(),
         visible_share=baked.visible_share if baked else None,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from face3d_cli.arrays import FloatArray, Points2, Points3, RgbImage
+from face3d_cli.arrays import FloatArray, Points2, Points3, RgbImage, Triangles
 from face3d_cli.core.camera import PoseDegrees, ScaledOrthographicCamera
 from face3d_cli.core.face_box import FaceBox
 from face3d_cli.core.mesh import METRES_PER_UNIT, Mesh, merged
@@ -98,6 +98,8 @@ class FaceReconstruction:
         occlusion: what the face's outline shows in the photo, as shares: `visible_skin`, `hair`,
             `glasses`, ...; None without segmentation.
         parts: objects of the same face beside `mesh`: a head's eyes.
+        face_triangles: (F', 3) those of `mesh` that are face, where it is a whole head: no skull,
+            teeth or inner mouth. None where all of the mesh is face.
         relighting: light and albedo; None without refining.
     """
 
@@ -112,7 +114,13 @@ class FaceReconstruction:
     visible_share: float | None
     occlusion: dict[str, float] | None = None
     parts: tuple[Mesh, ...] = ()
+    face_triangles: Triangles | None = None
     relighting: Relighting | None = None
+
+    def face_part(self) -> tuple[Points3, Triangles]:
+        """Vertices and triangles of the face alone, with its expression on: what scans measure."""
+        triangles = self.mesh.triangles if self.face_triangles is None else self.face_triangles
+        return self.mesh.posed().vertices, triangles
 
     def whole(self) -> Mesh:
         """All of the face as one mesh, with its expression on."""

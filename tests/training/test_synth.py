@@ -39,7 +39,7 @@ def test_the_layout_is_symmetric_and_hardly_folds(surface: FaceSurface) -> None:
     assert uv.min() >= 0
     assert uv.max() <= 1
     from face3d_cli.stages.ict_model import IctModel
-    from face3d_cli.training.synth.layout import face_triangles
+    from face3d_cli.stages.map_layout import face_triangles
 
     a, b, c = (uv[face_triangles(IctModel.load())[:, k]] for k in range(3))
     area = (b - a)[:, 0] * (c - a)[:, 1] - (b - a)[:, 1] * (c - a)[:, 0]

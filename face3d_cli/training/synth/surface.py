@@ -11,7 +11,7 @@ from face3d_cli.arrays import FloatArray, Mask, Points2, Points3, Triangles
 from face3d_cli.core.ict_topology import LANDMARK_VERTICES, PARTS
 from face3d_cli.core.uv_atlas import UvAtlas
 from face3d_cli.stages.ict_model import IctModel
-from face3d_cli.training.synth.layout import face_layout, face_triangles
+from face3d_cli.stages.map_layout import face_layout, face_triangles
 
 FINE_PX = 256
 _HEAD_END = PARTS["head_neck"].end_vertex
