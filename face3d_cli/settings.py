@@ -10,6 +10,7 @@ DetectorName = Literal["auto", "hog", "cnn", "yunet"]
 FacesChoice = Literal["largest", "all"]
 MethodName = Literal["auto", "surrey", "ict", "prnet"]
 FaceModelName = Literal["surrey", "ict"]
+CameraName = Literal["orthographic", "perspective"]
 FaceLayout = Literal["photo", "centred"]
 PoseChoice = Literal["frontal", "image"]
 MeshFormat = Literal["obj", "ply", "glb", "stl"]
@@ -117,6 +118,38 @@ class LinearFitSettings:
         "eyeLookDown_L", "eyeLookDown_R", "eyeLookIn_L", "eyeLookIn_R",
         "eyeLookOut_L", "eyeLookOut_R", "eyeLookUp_L", "eyeLookUp_R",
     )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class CameraSettings:
+    """What camera a head is fitted with (`stages/linear_fit.py`).
+
+    Attributes:
+        field_of_view_deg: across the photo's longer side, of a perspective camera; about that of
+            a telephone held upright.
+    """
+
+    model: CameraName = "orthographic"
+    field_of_view_deg: float = 60.0
+
+
+@dataclass(frozen=True)
+class DensePointSettings:
+    """Which points of a position map enter the linear fit (`stages/map_points.py`).
+
+    Attributes:
+        grid: the map's square has so many cells to a side, each of which gives one point.
+        hidden_below, seen_from: cosine between normal and viewer from which on a point is half
+            hidden, and from which on it is seen.
+        hidden_weight: of points turned away from the viewer.
+        map_landmarks_from_yaw_deg: from here on the map's landmarks replace the predicted ones.
+    """
+
+    grid: int = 28
+    hidden_below: float = 0.0
+    seen_from: float = 0.4
+    hidden_weight: float = 0.1
+    map_landmarks_from_yaw_deg: float = 35.0
 
 
 @dataclass(frozen=True)
@@ -503,7 +536,10 @@ class ReconstructSettings:
     landmarks: LandmarkSettings = LandmarkSettings()
     morphable: MorphableSettings = MorphableSettings()
     linear: LinearFitSettings = LinearFitSettings()  # of --method ict
-    position_map: PositionMapSettings = PositionMapSettings()  # of --method prnet
+    # Of --method ict, from the map of `position_map`; None fits the 68 landmarks alone.
+    dense: DensePointSettings | None = DensePointSettings()
+    camera: CameraSettings = CameraSettings()  # of --method ict
+    position_map: PositionMapSettings = PositionMapSettings()  # of --method prnet, ict
     texture: TextureSettings | None = TextureSettings()  # None: no texture is made
     refine: RefineSettings | None = None  # by shading; None leaves the fitted mesh as it is
 

@@ -25,6 +25,9 @@ from face3d_cli.cli.options import (
 from face3d_cli.cli.photos import PhotoOutcome, run_photos, targets_of
 from face3d_cli.errors import UsageError
 from face3d_cli.settings import (
+    CameraName,
+    CameraSettings,
+    DensePointSettings,
     DetectionSettings,
     FaceModelName,
     MorphableSettings,
@@ -53,6 +56,17 @@ def fit(
     expressions: ExpressionsOpt = _DEFAULT.use_expressions,
     iterations: IterationsOpt = _DEFAULT.num_iterations,
     shape_components: ComponentsOpt = _DEFAULT.num_shape_coefficients,
+    camera: Annotated[
+        CameraName, typer.Option(help="How the photo was seen (ict); perspective for near faces.")
+    ] = CameraSettings.model,
+    field_of_view: Annotated[
+        float,
+        typer.Option(metavar="DEG", help="Across the photo's longer side (perspective)."),
+    ] = CameraSettings.field_of_view_deg,
+    dense: Annotated[
+        bool,
+        typer.Option("--dense/--no-dense", help="Also fit to a position map's points (ict)."),
+    ] = True,
     as_json: JsonOpt = False,
 ) -> None:
     """Fit a morphable model to photos' landmarks: the Surrey Face Model with eos, or ICT-FaceKit.
@@ -63,6 +77,8 @@ def fit(
 
     Example: face3d fit photo.jpg --landmarks points.pts -o fitted.obj --json
     """
+    if model != "ict" and camera == "perspective":
+        raise UsageError("a perspective camera is fitted with --model ict only")
     if out is None and not as_json:
         raise UsageError("nothing to write: expected -o FILE or --json")
     settings = ReconstructSettings(
@@ -73,6 +89,8 @@ def fit(
             num_shape_coefficients=shape_components,
             use_expressions=expressions,
         ),
+        camera=CameraSettings(camera, field_of_view),
+        dense=DensePointSettings() if dense else None,
         texture=None,
     )
     targets = targets_of(photos, out, "obj") if out else {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -48,6 +48,18 @@ class ScaledOrthographicCamera:
             self.rotation, self.scale_px_per_unit, self.project(origin_head[None])[0]
         )
 
+    def in_unit(self, units: float) -> ScaledOrthographicCamera:
+        """The same camera for points whose numbers are `units` times as large."""
+        return replace(self, scale_px_per_unit=self.scale_px_per_unit / units)
+
+    def in_cut(self, left_top_px: tuple[float, float]) -> ScaledOrthographicCamera:
+        """The same camera for a part of the picture whose corner was at `left_top_px`."""
+        return replace(self, shift_px=self.shift_px - left_top_px)
+
+    def of_turned(self) -> ScaledOrthographicCamera:
+        """The same camera for points that `turn` has turned."""
+        return replace(self, rotation=np.eye(3))
+
     def to_json(self) -> dict[str, object]:
         """Plain numbers for the report."""
         return {
@@ -55,6 +67,71 @@ class ScaledOrthographicCamera:
             "rotation": self.rotation.tolist(),
             "scale_px_per_unit": float(self.scale_px_per_unit),
             "shift_px": self.shift_px.tolist(),
+        }
+
+
+@dataclass(frozen=True)
+class PerspectiveCamera(ScaledOrthographicCamera):
+    """A pinhole camera, told by what it does at the head frame's origin.
+
+    Attributes:
+        scale_px_per_unit, shift_px: at the depth of the origin, and where the origin is seen.
+        distance: from the pinhole to the origin, along the line of sight, in units of the points.
+        centre_px: (2,) principal point.
+    """
+
+    distance: float
+    centre_px: FloatArray
+
+    @property
+    def focal_px(self) -> float:
+        """Focal length."""
+        return self.scale_px_per_unit * self.distance
+
+    def project(self, points_head: Points3) -> Points2:
+        """(N, 2) image pixels; points must be in front of the pinhole.
+
+        Source: Hartley & Zisserman, Multiple View Geometry, 2nd ed., section 6.1.
+        """
+        turned = self.turn(points_head)
+        nearer = self.distance / (self.distance - turned[:, 2:])
+        flat = turned[:, :2] * (self.scale_px_per_unit, -self.scale_px_per_unit)
+        projected: Points2 = self.centre_px + nearer * (flat + self.shift_px - self.centre_px)
+        return projected
+
+    def with_origin(self, origin_head: FloatArray) -> PerspectiveCamera:
+        """Return the same camera for points whose origin was moved to `origin_head`."""
+        distance = self.distance - float(self.turn(origin_head[None])[0, 2])
+        return PerspectiveCamera(
+            self.rotation,
+            self.focal_px / distance,
+            self.project(origin_head[None])[0],
+            distance,
+            self.centre_px,
+        )
+
+    def in_unit(self, units: float) -> PerspectiveCamera:
+        """The same camera for points whose numbers are `units` times as large."""
+        return replace(
+            self,
+            scale_px_per_unit=self.scale_px_per_unit / units,
+            distance=self.distance * units,
+        )
+
+    def in_cut(self, left_top_px: tuple[float, float]) -> PerspectiveCamera:
+        """The same camera for a part of the picture whose corner was at `left_top_px`."""
+        return replace(
+            self, shift_px=self.shift_px - left_top_px, centre_px=self.centre_px - left_top_px
+        )
+
+    def to_json(self) -> dict[str, object]:
+        """Plain numbers for the report."""
+        return {
+            **super().to_json(),
+            "model": "perspective",
+            "focal_px": float(self.focal_px),
+            "centre_px": self.centre_px.tolist(),
+            "distance": float(self.distance),
         }
 
 

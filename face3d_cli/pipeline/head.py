@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,13 +14,15 @@ from face3d_cli.arrays import Points2, RgbImage
 from face3d_cli.core.camera import PoseDegrees, ScaledOrthographicCamera
 from face3d_cli.core.face_box import FaceBox
 from face3d_cli.core.mesh import METRES_PER_UNIT, Mesh
+from face3d_cli.errors import UsageError
 from face3d_cli.pipeline.locate import locate_faces, read_input
 from face3d_cli.pipeline.result import FaceReconstruction, Reconstruction, StageTimings
-from face3d_cli.settings import ReconstructSettings, TextureSettings
-from face3d_cli.weights.store import find_model
+from face3d_cli.settings import CameraSettings, ReconstructSettings, TextureSettings
+from face3d_cli.weights.store import find_model, model_state
 
 if TYPE_CHECKING:
     from face3d_cli.stages.ict_fit import IctFit
+    from face3d_cli.stages.linear_fit import FacePoints, Lens
     from face3d_cli.stages.texture import BakedTexture
 
 
@@ -51,13 +54,18 @@ def reconstruct_person(
         (face,) = locate_faces(image, name, settings, timings, box=box, landmarks_px=landmarks_px)
         located.append((name, image, face, timings))
     from face3d_cli.stages.ict_fit import fit_ict
-    from face3d_cli.stages.linear_fit import FacePoints
 
+    known = [
+        points_of(image, face_box, points, settings, timings)
+        for _, image, (face_box, points), timings in located
+    ]
     spent = StageTimings()
     with spent.measure("fit"):
-        fits = fit_ict([FacePoints(points) for _, _, (_, points), _ in located], settings.linear)
+        fits = fit_ict(known, settings.linear)
     results = []
-    for (name, image, (face_box, points), timings), fit in zip(located, fits, strict=True):
+    for (name, image, (face_box, _), timings), points, fit in zip(
+        located, known, fits, strict=True
+    ):
         timings.elapsed_ms["fit"] = spent.elapsed_ms["fit"] / len(fits)
         head = head_of(image, face_box, points, fit, settings, timings)
         results.append(Reconstruction(name, image, "ict", (head,), timings))
@@ -73,17 +81,69 @@ def reconstruct_head(
 ) -> FaceReconstruction:
     """One located face as a head."""
     from face3d_cli.stages.ict_fit import fit_ict
+
+    points = points_of(image, box, landmarks_px, settings, timings)
+    with timings.measure("fit"):
+        (fit,) = fit_ict([points], settings.linear)
+    return head_of(image, box, points, fit, settings, timings)
+
+
+def points_of(
+    image: RgbImage,
+    box: FaceBox,
+    landmarks_px: Points2,
+    settings: ReconstructSettings,
+    timings: StageTimings,
+) -> FacePoints:
+    """What the head is fitted to: landmarks, and a position map's points where there is a network.
+
+    Landmarks that were given are always taken.
+    """
+    points = _points_of(image, box, landmarks_px, settings, timings)
+    return replace(points, lens=_lens(image, settings.camera))
+
+
+def _lens(image: RgbImage, settings: CameraSettings) -> Lens | None:
+    from face3d_cli.stages.linear_fit import Lens
+
+    if settings.model == "orthographic":
+        return None
+    if not 1.0 <= settings.field_of_view_deg <= 150.0:
+        raise UsageError(f"--field-of-view must be 1 to 150, found {settings.field_of_view_deg}")
+    height, width = image.shape[:2]
+    half = math.tan(math.radians(settings.field_of_view_deg) / 2)
+    centre = (np.array([width, height]) - 1) / 2
+    return Lens(max(width, height) / 2 / half, centre)
+
+
+def _points_of(
+    image: RgbImage,
+    box: FaceBox,
+    landmarks_px: Points2,
+    settings: ReconstructSettings,
+    timings: StageTimings,
+) -> FacePoints:
     from face3d_cli.stages.linear_fit import FacePoints
 
-    with timings.measure("fit"):
-        (fit,) = fit_ict([FacePoints(landmarks_px)], settings.linear)
-    return head_of(image, box, landmarks_px, fit, settings, timings)
+    network = settings.position_map
+    if settings.dense is None or (
+        network.weights is None and model_state(network.model).state == "missing"
+    ):
+        return FacePoints(landmarks_px)
+    from face3d_cli.stages.map_points import dense_points, face_points
+    from face3d_cli.stages.position_map import predict_position_maps
+
+    with timings.measure("position_map"):
+        (found,) = predict_position_maps(image, [box], network)
+        if box.detector == "landmarks":
+            return FacePoints(landmarks_px, dense_points(found, settings.dense))
+        return face_points(found, landmarks_px, settings.dense)
 
 
 def head_of(
     image: RgbImage,
     box: FaceBox,
-    landmarks_px: Points2,
+    points: FacePoints,
     fit: IctFit,
     settings: ReconstructSettings,
     timings: StageTimings,
@@ -106,19 +166,28 @@ def head_of(
         landmarks = fit.camera.turn(landmarks)
     return FaceReconstruction(
         box=box,
-        landmarks_px=landmarks_px,
+        landmarks_px=points.landmarks_px,
         landmarks_3d_m=landmarks * METRES_PER_UNIT["mm"],
         pose=PoseDegrees.from_rotation(fit.camera.rotation),
-        camera=replace(
-            fit.camera,
-            scale_px_per_unit=fit.camera.scale_px_per_unit / METRES_PER_UNIT["mm"],
-            rotation=np.eye(3) if settings.pose == "image" else fit.camera.rotation,
+        camera=(fit.camera.of_turned() if settings.pose == "image" else fit.camera).in_unit(
+            METRES_PER_UNIT["mm"]
         ),
         mesh=head,
         parts=tuple(eyes),
         face_triangles=IctModel.load().objects["head"].triangles_of("face"),
         fit_error_px=fit.fit_error_px,
         coefficients=fit.coefficients(),
+        fitted_to={
+            "landmarks": (
+                "given"
+                if box.detector == "landmarks"
+                else "predicted"
+                if points.landmark_weights is None
+                else "position map"
+            ),
+            "dense_points": 0 if points.dense is None else len(points.dense.vertices),
+            "network": None if points.dense is None else settings.position_map.model,
+        },
         visible_share=baked.visible_share if baked else None,
         occlusion=shares,
     )
@@ -141,7 +210,7 @@ def _bake(
         usable, shares = found.usable, found.shares
         height, width = usable.shape
         image = image[found.top : found.top + height, found.left : found.left + width]
-        camera = replace(camera, shift_px=camera.shift_px - (found.left, found.top))
+        camera = camera.in_cut((found.left, found.top))
     with timings.measure("texture"):
         head = IctModel.load().objects["head"]
         baked = bake_head(image, fit.posed_mm, head, camera, settings, usable)

@@ -100,6 +100,8 @@ class FaceReconstruction:
         parts: objects of the same face beside `mesh`: a head's eyes.
         face_triangles: (F', 3) those of `mesh` that are face, where it is a whole head: no skull,
             teeth or inner mouth. None where all of the mesh is face.
+        fitted_to: whose `landmarks` a head was fitted to, how many `dense_points`, and by which
+            `network`; None for other methods.
         relighting: light and albedo; None without refining.
     """
 
@@ -115,6 +117,7 @@ class FaceReconstruction:
     occlusion: dict[str, float] | None = None
     parts: tuple[Mesh, ...] = ()
     face_triangles: Triangles | None = None
+    fitted_to: dict[str, Any] | None = None
     relighting: Relighting | None = None
 
     def face_part(self) -> tuple[Points3, Triangles]:
@@ -267,6 +270,10 @@ class Reconstruction:
         models = MODELS_OF_METHOD[self.method]
         if "unet-face" not in models and any(face.occlusion for face in self.faces):
             models = (*models, "unet-face")
+        for face in self.faces:
+            network = face.fitted_to["network"] if face.fitted_to else None
+            if network is not None and network not in models:
+                models = (*models, network)
         return licence_records(models)
 
     def provenance(self) -> dict[str, Any]:
@@ -321,10 +328,7 @@ def _face_json(index: int, face: FaceReconstruction, saved: SavedMesh | None) ->
     from face3d_cli.io.frame import FileFrame, points_to_file
 
     frame = saved.frame if saved else FileFrame("m", "y")
-    camera = replace(
-        face.camera,
-        scale_px_per_unit=face.camera.scale_px_per_unit * METRES_PER_UNIT[frame.unit],
-    )
+    camera = face.camera.in_unit(1.0 / METRES_PER_UNIT[frame.unit])
     return {
         "index": index,
         **box_json(face.box),
@@ -342,6 +346,7 @@ def _face_json(index: int, face: FaceReconstruction, saved: SavedMesh | None) ->
         "visible_share": face.visible_share,
         "occlusion": face.occlusion,
         "coefficients": face.coefficients,
+        **({"fitted_to": face.fitted_to} if face.fitted_to else {}),
         **_relighting_json(face.relighting, saved),
     }
 

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from face3d_cli.arrays import FloatArray, Points2, Points3, check_shape
-from face3d_cli.core.camera import ScaledOrthographicCamera
+from face3d_cli.core.camera import PerspectiveCamera, ScaledOrthographicCamera
 from face3d_cli.core.landmarks68 import INNER_LIPS, JAW, NUM_LANDMARKS, bounding_box
 from face3d_cli.core.linear_face import Indices, LinearFace
 from face3d_cli.errors import StageError
@@ -48,16 +48,33 @@ class DensePoints:
 
 
 @dataclass(frozen=True)
+class Lens:
+    """What is known of a photo's perspective.
+
+    Attributes:
+        focal_px: focal length.
+        centre_px: (2,) principal point, usually the photo's middle.
+    """
+
+    focal_px: float
+    centre_px: FloatArray
+
+
+@dataclass(frozen=True)
 class FacePoints:
     """What is known of a face in one photo.
 
     Attributes:
         landmarks_px: (68, 2).
         dense: more points, where a network gave them.
+        landmark_weights: (68,) how far each landmark is trusted, 0 to 1; None trusts all.
+        lens: of a perspective camera; None fits a scaled-orthographic one.
     """
 
     landmarks_px: Points2
     dense: DensePoints | None = None
+    landmark_weights: FloatArray | None = None
+    lens: Lens | None = None
 
     @property
     def size_px(self) -> float:
@@ -226,9 +243,21 @@ class _Photo:
         )
         return chosen, outwards
 
+    def _nearer(self, turned: Points3) -> tuple[FloatArray, float]:
+        """(N, 1) how much larger each point appears than at the origin's depth; 1 / distance."""
+        lens = self.points.lens
+        closeness = 0.0 if lens is None else self.scale / lens.focal_px
+        # A point cannot come nearer than a tenth of the way: that is behind the lens soon.
+        return 1.0 / np.maximum(1.0 - closeness * turned[:, 2:], 0.1), closeness
+
+    def _centre(self) -> FloatArray:
+        return np.zeros(2) if self.points.lens is None else self.points.lens.centre_px
+
     def project(self, turned: Points3) -> Points3:
         """(N, 3) image x, y and depth."""
         projected: Points3 = self.scale * turned * _AXES + self.shift
+        nearer, _ = self._nearer(turned)
+        projected[:, :2] = self._centre() + nearer * (projected[:, :2] - self._centre())
         return projected
 
     def equations(self, shape: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -243,6 +272,8 @@ class _Photo:
         normal = outwards * (1, -1)
         along = np.stack([-normal[:, 1], normal[:, 0]], axis=1)
         whiten[JAW] = np.stack([normal, along / noise.jaw_slack], axis=1) / (noise.jaw_noise * size)
+        if (trust := self.points.landmark_weights) is not None:
+            whiten *= np.sqrt(trust)[:, None, None]
         parts = [
             _weighted(
                 whiten[used] @ jacobian[used, :2],
@@ -286,6 +317,15 @@ class _Photo:
         jacobian[..., 4:7] = np.eye(3)
         moved = rows.basis @ (self.scale * self.rotation.T * _AXES)  # (K + E, N, 3)
         jacobian[..., _CAMERA:] = moved.transpose(1, 2, 0)
+        nearer, closeness = self._nearer(turned)
+        if closeness:
+            # image = centre + nearer * flat, and nearer = 1 / (1 - closeness * depth).
+            flat = (self.scale * turned * _AXES + self.shift)[:, :2] - self._centre()
+            grows = nearer**2 * closeness / self.scale * flat  # (N, 2) for each pixel of depth
+            towards = jacobian[:, 2].copy()  # (N, P); a larger scale also comes closer
+            towards[:, 6] = 0.0  # the depth's origin is the network's alone
+            jacobian[:, :2] *= nearer[..., None]
+            jacobian[:, :2] += grows[..., None] * towards[:, None]
         return jacobian, self.project(turned)
 
     def step_pose(self, shape: FloatArray) -> None:
@@ -304,6 +344,11 @@ class _Photo:
     def result(self, shape: FloatArray) -> FaceInPhoto:
         rows, _ = self.landmarks(shape)
         camera = ScaledOrthographicCamera(self.rotation, self.scale, self.shift[:2])
+        if (lens := self.points.lens) is not None:
+            distance = lens.focal_px / self.scale
+            camera = PerspectiveCamera(
+                self.rotation, self.scale, self.shift[:2], distance, lens.centre_px
+            )
         away = camera.project(rows.points(self.coefficients(shape))) - self.points.landmarks_px
         used = rows.vertices >= 0
         return FaceInPhoto(
@@ -406,6 +451,8 @@ def _solve_bounded(
 def _require_face(points: FacePoints) -> None:
     landmarks = points.landmarks_px
     check_shape(landmarks, (NUM_LANDMARKS, 2), "landmarks")
+    if points.landmark_weights is not None:
+        check_shape(points.landmark_weights, (NUM_LANDMARKS,), "weights of landmarks")
     if not np.isfinite(landmarks).all():
         raise StageError("the landmarks are not all finite numbers")
     _, _, width, height = bounding_box(landmarks)

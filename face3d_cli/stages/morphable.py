@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import eos
@@ -13,6 +13,7 @@ import numpy as np
 from face3d_cli.arrays import FloatArray, Points2, Points3, Triangles, check_shape
 from face3d_cli.core.camera import ScaledOrthographicCamera
 from face3d_cli.core.landmarks68 import EYE_CORNERS, NUM_LANDMARKS, bounding_box
+from face3d_cli.core.linear_face import Indices, LinearFace, front_row, jaw_rows
 from face3d_cli.errors import ModelError, StageError, UsageError
 from face3d_cli.settings import MorphableSettings
 from face3d_cli.weights.store import verify
@@ -50,6 +51,43 @@ class SurreyModel:
     vertex_of_landmark: dict[int, int]
     right_outline: tuple[int, ...]
     left_outline: tuple[int, ...]
+
+    @cached_property
+    def linear_mm(self) -> LinearFace:
+        """The model as `fit_linear_face` and `MorphableFace` take it."""
+        landmarks = np.full(NUM_LANDMARKS, -1)
+        for landmark, vertex in self.vertex_of_landmark.items():
+            landmarks[landmark] = vertex
+        chin = landmarks[8]
+        jaw = np.concatenate(
+            [
+                self._along((*self.right_outline, chin))[:8],
+                [chin],
+                self._along((*self.left_outline, chin))[:8][::-1],
+            ]
+        )
+        return LinearFace(
+            mean_mm=self.mean_mm,
+            shape_mm=np.ascontiguousarray(self.shape_basis_mm.transpose(2, 0, 1)),
+            expression_mm=self.expression_deltas_mm,
+            expression_names=self.expression_names,
+            triangles=self.triangles,
+            landmark_vertices=landmarks,
+            jaw_rows=jaw_rows(
+                self.mean_mm, np.unique(self.triangles).astype(np.int64), jaw, front_row(landmarks)
+            ),
+        )
+
+    def _along(self, outline: tuple[int, ...]) -> Indices:
+        """(9,) vertices of an outline, evenly from the height of the eyes to the chin."""
+        line = np.array(outline)
+        eyes_y = self.mean_mm[[self.vertex_of_landmark[each] for each in EYE_CORNERS], 1].mean()
+        line = line[self.mean_mm[line, 1] <= eyes_y]
+        steps = np.linalg.norm(np.diff(self.mean_mm[line], axis=0), axis=1)
+        way = np.concatenate([[0.0], np.cumsum(steps)])
+        places = np.linspace(0.0, way[-1], 9)
+        nearest: Indices = line[np.abs(way[None] - places[:, None]).argmin(axis=1)]
+        return nearest
 
     def draw_mm(self, shape: FloatArray, expressions: FloatArray) -> Points3:
         """(V, 3) the face of these coefficients, in the model's own frame."""

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from face3d_cli.core.camera import PoseDegrees, ScaledOrthographicCamera
+from face3d_cli.core.camera import PerspectiveCamera, PoseDegrees, ScaledOrthographicCamera
 
 
 def test_up_in_the_head_is_up_in_the_photo():
@@ -51,3 +51,31 @@ def test_looking_straight_up_is_finite():
     found = PoseDegrees.from_rotation(up)
     assert found.pitch == pytest.approx(90)
     assert np.isfinite([found.yaw, found.roll]).all()
+
+
+def test_perspective_shows_near_points_larger_and_far_cameras_are_orthographic():
+    turn = Rotation.from_euler("YX", [25, 10], degrees=True).as_matrix()
+    points = np.random.default_rng(1).normal(0, 60, (50, 3))
+    centre = np.array([320.0, 240.0])
+    near = PerspectiveCamera(turn, 2.0, np.array([300.0, 200.0]), 500.0, centre)
+    # By hand: the pinhole looks along -z from where the principal point's ray says.
+    eye = np.array([(centre[0] - 300.0) / 2, -(centre[1] - 200.0) / 2, 500.0])
+    from_eye = points @ turn.T - eye
+    expected = centre + near.focal_px * from_eye[:, :2] * (1, -1) / -from_eye[:, 2:]
+    np.testing.assert_allclose(near.project(points), expected, atol=1e-9)
+    far = PerspectiveCamera(turn, 2.0, np.array([300.0, 200.0]), 1e9, centre)
+    flat = ScaledOrthographicCamera(turn, 2.0, np.array([300.0, 200.0]))
+    np.testing.assert_allclose(far.project(points), flat.project(points), atol=1e-3)
+
+
+def test_a_perspective_camera_follows_origin_unit_and_cut():
+    turn = Rotation.from_euler("YX", [25, 10], degrees=True).as_matrix()
+    points = np.random.default_rng(1).normal(0, 60, (50, 3))
+    camera = PerspectiveCamera(turn, 2.0, np.array([300.0, 200.0]), 500.0, np.array([320.0, 240]))
+    expected = camera.project(points)
+    origin = np.array([10.0, -20.0, 30.0])
+    np.testing.assert_allclose(camera.with_origin(origin).project(points - origin), expected)
+    np.testing.assert_allclose(camera.in_unit(1e-3).project(1e-3 * points), expected)
+    np.testing.assert_allclose(camera.in_cut((40.0, 7.0)).project(points), expected - (40, 7))
+    np.testing.assert_allclose(camera.of_turned().project(camera.turn(points)), expected)
+    assert camera.with_origin(origin).focal_px == pytest.approx(camera.focal_px)

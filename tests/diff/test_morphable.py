@@ -46,3 +46,26 @@ def test_gradient_is_that_of_finite_differences():
         for n in (NUM_SHAPES, NUM_EXPRESSIONS, 3)
     ]
     assert torch.autograd.gradcheck(part, inputs)
+
+
+def test_surrey_is_the_same_function(surrey):
+    from face3d_cli.stages.morphable import load_surrey
+
+    model, rng = load_surrey(), np.random.default_rng(2)
+    shape, expression = rng.normal(size=63), rng.random(6)
+    found = MorphableFace(model.linear_mm)(
+        torch.from_numpy(shape)[None], torch.from_numpy(expression)[None]
+    )
+    np.testing.assert_allclose(found[0].numpy(), model.draw_mm(shape, expression), atol=1e-6)
+
+
+def test_ict_facekit_is_the_same_function(ict):
+    from face3d_cli.stages.ict_model import IctModel
+
+    model, rng = IctModel.load(), np.random.default_rng(3)
+    shape, expression = rng.normal(size=100), rng.random(53)
+    found = MorphableFace(model.linear_mm, vertices=slice(0, 500))(
+        torch.from_numpy(shape)[None], torch.from_numpy(expression)[None]
+    )
+    expected = 10 * model.vertices(shape, expression)[:500]
+    np.testing.assert_allclose(found[0].numpy(), expected, atol=1e-3)

@@ -7,12 +7,13 @@ import pytest
 from scipy.optimize import lsq_linear
 from scipy.spatial.transform import Rotation
 
-from face3d_cli.core.camera import ScaledOrthographicCamera
+from face3d_cli.core.camera import PerspectiveCamera, ScaledOrthographicCamera
 from face3d_cli.errors import ShapeError, StageError
 from face3d_cli.settings import LinearFitSettings
 from face3d_cli.stages.linear_fit import (
     DensePoints,
     FacePoints,
+    Lens,
     _solve_bounded,
     fit_linear_face,
 )
@@ -48,6 +49,64 @@ def test_known_face_and_camera_come_back(model):
     np.testing.assert_allclose(found.expression, expression, atol=0.1)
     np.testing.assert_allclose(found.camera.rotation, camera.rotation, atol=0.02)
     assert found.camera.scale_px_per_unit == pytest.approx(2.0, rel=0.01)
+
+
+def test_a_near_face_needs_a_perspective_camera(model):
+    shape, expression = np.array([1.0, -0.5, 0.8, 0.0, -1.2, 0.4]), np.array([0.6, 0.0, 0.9])
+    lens = Lens(700.0, np.array([320.0, 240.0]))
+    turn = camera_of().rotation
+    camera = PerspectiveCamera(turn, 2.0, np.array([250.0, 260.0]), 350.0, lens.centre_px)
+    points = seen(model, shape, expression, camera)
+    flat = fit_linear_face(model, [FacePoints(points)], SURE)
+    fit = fit_linear_face(model, [FacePoints(points, lens=lens)], SURE)
+    found = fit.photos[0]
+    np.testing.assert_allclose(fit.shape, shape, atol=0.1)
+    np.testing.assert_allclose(found.camera.rotation, turn, atol=0.02)
+    assert found.camera.distance == pytest.approx(350.0, rel=0.02)
+    assert found.fit_error_px < 0.5 * flat.photos[0].fit_error_px
+
+
+def test_jacobian_of_the_perspective_camera_is_that_of_differences(model):
+    from face3d_cli.stages.linear_fit import _landmark_part, _Photo
+
+    lens = Lens(500.0, np.array([100.0, 90.0]))
+    points = FacePoints(seen(model, np.zeros(6), np.zeros(3), camera_of()), lens=lens)
+    shape = np.full(NUM_SHAPES, 0.3)
+
+    def state():
+        photo = _Photo(model, _landmark_part(model), points, SURE)
+        photo.shift += np.array([3.0, -2.0, 0.0])
+        return photo
+
+    rows = state().part[0]
+    jacobian, before = state()._jacobian(rows, shape)
+    for column in range(6):
+        moved = state()
+        change = np.zeros(7)
+        change[column] = 1e-6
+        moved.move_camera(change)
+        _, after = moved._jacobian(rows, shape)
+        np.testing.assert_allclose(
+            jacobian[:, :2, column], (after - before)[:, :2] / 1e-6, rtol=1e-3, atol=1e-3
+        )
+    more = shape.copy()
+    more[2] += 1e-6
+    _, after = state()._jacobian(rows, more)
+    np.testing.assert_allclose(
+        jacobian[:, :2, 7 + 2], (after - before)[:, :2] / 1e-6, rtol=1e-3, atol=1e-3
+    )
+
+
+def test_a_landmark_without_weight_does_not_count(model):
+    points = seen(model, np.full(NUM_SHAPES, 0.5), np.zeros(NUM_EXPRESSIONS), camera_of(0, 0, 0))
+    weights = np.ones(68)
+    weights[[2, 30]] = 0.0
+    clean = fit_linear_face(model, [FacePoints(points, None, weights)])
+    wrong = points.copy()
+    wrong[[2, 30]] += 40.0
+    # The start of the pose looks at all landmarks; the steps forget it.
+    wild = fit_linear_face(model, [FacePoints(wrong, None, weights)])
+    np.testing.assert_allclose(wild.shape, clean.shape, atol=0.02)
 
 
 def test_expressions_stay_between_0_and_1(model):
@@ -142,3 +201,39 @@ def test_what_holds_no_face_is_refused(model):
         fit_linear_face(model, [FacePoints(np.zeros((68, 2)))])
     with pytest.raises(StageError, match="finite"):
         fit_linear_face(model, [FacePoints(np.full((68, 2), np.nan))])
+
+
+def test_surrey_is_fitted_like_any_other_linear_face(surrey):
+    from face3d_cli.stages.morphable import load_surrey
+
+    model, rng = load_surrey().linear_mm, np.random.default_rng(4)
+    shape = rng.normal(size=63)
+    camera = camera_of(20, 5, 0)
+    vertices = model.vertices_mm(shape, np.zeros(6))
+    used = rng.choice(len(vertices), 300, replace=False)
+    at = model.landmark_vertices.copy()
+    at[:17] = model.jaw_rows[:, 0]
+    points = camera.project(vertices[at])
+    dense = DensePoints(
+        used,
+        np.column_stack([camera.project(vertices)[used], 2.0 * camera.turn(vertices)[used, 2]]),
+        np.ones(300),
+    )
+    sure = LinearFitSettings(dense_noise=0.01, dense_depth_noise=0.01)
+    fit = fit_linear_face(model, [FacePoints(points, dense)], sure)
+    found = model.vertices_mm(fit.shape, fit.photos[0].expression)
+    off = found - found.mean(axis=0) - vertices + vertices.mean(axis=0)
+    mean_off = model.mean_mm - model.mean_mm.mean(axis=0) - vertices + vertices.mean(axis=0)
+    assert np.linalg.norm(off, axis=1).mean() < 0.5 * np.linalg.norm(mean_off, axis=1).mean()
+    np.testing.assert_allclose(fit.photos[0].camera.rotation, camera.rotation, atol=0.05)
+
+
+def test_jaw_rows_of_surrey_run_from_the_jaw_inwards(surrey):
+    from face3d_cli.stages.morphable import load_surrey
+
+    model = load_surrey().linear_mm
+    rows = model.mean_mm[model.jaw_rows]
+    jaw = rows[:, 0]  # from the right ear over the chin to the left one
+    np.testing.assert_allclose(jaw[::-1] * (-1, 1, 1), jaw, atol=4.0)
+    assert (np.diff(jaw[:9, 1]) < 0).all()
+    assert (np.abs(rows[:7, 0, 0]) > np.abs(rows[:7, -1, 0])).all()
