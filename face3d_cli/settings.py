@@ -10,6 +10,7 @@ DetectorName = Literal["auto", "hog", "cnn", "yunet"]
 FacesChoice = Literal["largest", "all"]
 MethodName = Literal["auto", "surrey", "ict", "prnet"]
 FaceModelName = Literal["surrey", "ict"]
+TextureLayout = Literal["atlas", "udim"]
 CameraName = Literal["orthographic", "perspective"]
 FaceLayout = Literal["photo", "centred"]
 PoseChoice = Literal["frontal", "image"]
@@ -90,6 +91,8 @@ class LinearFitSettings:
         jaw_noise: the same across the jaw's line; `jaw_slack` times that along it.
         opening_noise: of the distance between the lids, and between the lips.
         dense_noise, dense_depth_noise: of one dense point in the picture, and in depth.
+        dense_slack: by which all dense points of a photo may be off together: of a shift, of the
+            size, and in radians of a turn.
         robust_from: residuals beyond so many standard deviations count ever less.
         shape_spread: of a shape coefficient, in the model's standard deviations.
         expression_spread: of an expression's weight; `rare_factor` of it for the rare ones.
@@ -106,6 +109,7 @@ class LinearFitSettings:
     closed_lids: float = 0.008  # and lids
     dense_noise: float = 0.1
     dense_depth_noise: float = 0.2
+    dense_slack: float = 0.03
     robust_from: float = 3.0
     shape_spread: float = 1.0
     expression_spread: float = 0.4
@@ -158,6 +162,7 @@ class TextureSettings:
 
     size_px: int = 1024  # 256 to 4096
     mask: bool = True  # leave hair, glasses and background out, by segmentation
+    layout: TextureLayout = "atlas"  # of --method ict; "udim" is a texture for each tile, GLB only
     mask_px: int = 256  # size at which the segmentation sees the face
     depth_map_px: int = 192  # side of the z-buffer that decides what is hidden
     depth_slack: float = 0.015  # of the face's extent: nearer than this is the same surface

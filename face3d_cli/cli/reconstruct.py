@@ -25,6 +25,7 @@ from face3d_cli.cli.options import (
     parse_landmarks,
 )
 from face3d_cli.cli.photos import PhotoOutcome, run_photos, targets_of
+from face3d_cli.errors import UsageError
 from face3d_cli.settings import (
     DetectionSettings,
     DetectorName,
@@ -34,6 +35,7 @@ from face3d_cli.settings import (
     PoseChoice,
     ReconstructSettings,
     RefineSettings,
+    TextureLayout,
     TextureSettings,
     Unit,
 )
@@ -64,6 +66,10 @@ def reconstruct(
             "--mask/--no-mask", help="Leave hair, glasses and background out of the texture."
         ),
     ] = TextureSettings.mask,
+    texture_layout: Annotated[
+        TextureLayout,
+        typer.Option(help="One texture, or one for each UDIM tile of a head (ict, GLB)."),
+    ] = TextureSettings.layout,
     refine: Annotated[
         bool,
         typer.Option(
@@ -107,6 +113,7 @@ def reconstruct(
         expressions=expressions,
         texture_size=texture_size,
         mask=mask,
+        texture_layout=texture_layout,
         refine=refine,
     )
     targets = targets_of(photos, out, file_format)
@@ -144,9 +151,12 @@ def reconstruct_settings(
     expressions: bool,
     texture_size: int,
     mask: bool = TextureSettings.mask,
+    texture_layout: TextureLayout = TextureSettings.layout,
     refine: bool = False,
 ) -> ReconstructSettings:
     """What the options say, for one photo or a batch of them."""
+    if texture_layout == "udim" and method != "ict":
+        raise UsageError(f"--texture-layout udim is for --method ict, found --method {method}")
     return ReconstructSettings(
         method=method,
         pose=pose,
@@ -156,6 +166,6 @@ def reconstruct_settings(
             num_shape_coefficients=shape_components,
             use_expressions=expressions,
         ),
-        texture=TextureSettings(size_px=texture_size, mask=mask),
+        texture=TextureSettings(size_px=texture_size, mask=mask, layout=texture_layout),
         refine=RefineSettings() if refine else None,
     )

@@ -14,6 +14,28 @@ from face3d_cli.settings import Unit
 METRES_PER_UNIT: dict[Unit, float] = {"m": 1.0, "cm": 0.01, "mm": 0.001}
 
 
+_GREY = np.full((4, 4, 3), 184, np.uint8)  # of what has no texture beside what has one
+
+
+@dataclass(frozen=True)
+class TextureTile:
+    """Some triangles of a mesh and their own texture.
+
+    Attributes:
+        name: the UDIM tile's number, 1001 and on.
+        triangles: (F',) indices into the mesh's triangles.
+        uv: (V, 2) of the mesh's vertices, from the bottom-left corner of their own tile.
+        texture: (T, T, 3) sRGB.
+        segmentation: (S, S, 3) the classes' colours, or None.
+    """
+
+    name: str
+    triangles: npt.NDArray[np.int64]
+    uv: Points2
+    texture: RgbImage
+    segmentation: RgbImage | None = None
+
+
 @dataclass(frozen=True)
 class Mesh:
     """A triangle mesh with one UV per vertex, an optional texture and named blendshapes.
@@ -33,6 +55,10 @@ class Mesh:
         weld: (V,) vertices of the same number are one point with several UVs, and share a normal;
             None where each is its own.
         pivot: (3,) the point about which the object turns, an eye's centre; None is the origin.
+        segmentation: (S, S, 3) a second picture on the same UVs: the colour of each texel's class
+            (`core/segmentation_classes.py`), or None.
+        tiles: a texture for each UDIM tile, which GLB files then hold instead of `texture`; every
+            triangle is in one of them. Empty where one texture is enough.
     """
 
     vertices: Points3
@@ -46,6 +72,8 @@ class Mesh:
     weights: dict[str, float] = field(default_factory=dict)
     weld: npt.NDArray[np.int64] | None = None
     pivot: FloatArray | None = None
+    segmentation: RgbImage | None = None
+    tiles: tuple[TextureTile, ...] = ()
 
     def __post_init__(self) -> None:
         check_shape(self.vertices, (None, 3), "vertices")
@@ -127,7 +155,40 @@ def merged(meshes: Sequence[Mesh]) -> Mesh:
             [weld + start for weld, start in zip(welds, weld_starts, strict=False)]
         ),
         pivot=None,
+        segmentation=None,
+        tiles=(),
     )
+
+
+def with_one_texture(meshes: Sequence[Mesh]) -> list[Mesh]:
+    """The same meshes, whose pictures stand side by side in one: each in a cell of a grid.
+
+    Cells have the side of the largest picture. A mesh without a texture gets a grey one.
+    """
+    pictures: dict[int, RgbImage] = {}
+    for mesh in meshes:
+        picture = mesh.texture if mesh.texture is not None else _GREY
+        pictures.setdefault(id(picture), picture)
+    if len(pictures) == 1 or any(mesh.uv is None for mesh in meshes):
+        return list(meshes)
+    side = max(max(picture.shape[:2]) for picture in pictures.values())
+    columns = int(np.ceil(np.sqrt(len(pictures))))
+    whole = np.zeros((columns * side, columns * side, 3), np.uint8)
+    place_of: dict[int, tuple[int, int]] = {}
+    for number, (key, picture) in enumerate(pictures.items()):
+        row, column = divmod(number, columns)
+        rows = np.arange(side) * picture.shape[0] // side
+        across = np.arange(side) * picture.shape[1] // side
+        cell = picture[rows][:, across]
+        whole[row * side : (row + 1) * side, column * side : (column + 1) * side] = cell
+        place_of[key] = column, columns - 1 - row
+    moved = []
+    for mesh in meshes:
+        picture = mesh.texture if mesh.texture is not None else _GREY
+        # Half a texel inside the cell: its neighbour must not shine through.
+        inside = np.clip(mesh.uv, 0.5 / side, 1.0 - 0.5 / side)
+        moved.append(replace(mesh, uv=(inside + place_of[id(picture)]) / columns, texture=whole))
+    return moved
 
 
 def triangle_normals(vertices: Points3, triangles: Triangles) -> FloatArray:

@@ -31,7 +31,9 @@ MAGIC, VERSION = 0x46546C67, 2
 JSON_CHUNK, BIN_CHUNK = 0x4E4F534A, 0x004E4942
 FLOAT, UNSIGNED_SHORT, UNSIGNED_INT = 5126, 5123, 5125
 _VERTEX_BUFFER, _INDEX_BUFFER = 34962, 34963
-_LINEAR, _LINEAR_MIPMAP_LINEAR, _CLAMP_TO_EDGE = 9729, 9987, 33071
+_NEAREST, _LINEAR, _LINEAR_MIPMAP_LINEAR, _CLAMP_TO_EDGE = 9728, 9729, 9987, 33071
+VARIANTS = "KHR_materials_variants"
+VARIANT_NAMES = ("photo", "segmentation")
 _ROUGHNESS = 0.6
 _SPARSE_FROM_BYTES = 50_000  # saved by a sparse accessor before it is worth its indices
 _TYPE_OF_WIDTH = {1: "SCALAR", 2: "VEC2", 3: "VEC3", 4: "VEC4"}
@@ -120,6 +122,7 @@ class _Scene:
         self.texture_index: dict[int, int] = {}  # id of a texture array: its index
         self.material_index: dict[int, int] = {}  # the same: its material
         self.roots: list[int] = []
+        self.has_variants = False
 
     def add_face(self, face: FaceNode, unit: Unit) -> int:
         """Append a face as a node with children; returns the node."""
@@ -145,7 +148,9 @@ class _Scene:
             "POSITION": self._accessor(vertices, with_bounds=True),
             "NORMAL": self._accessor(normals),
         }
-        if mesh.uv is not None:
+        if mesh.tiles:
+            attributes["TEXCOORD_0"] = self._accessor(_flipped(mesh.tiles[0].uv))
+        elif mesh.uv is not None:
             attributes["TEXCOORD_0"] = self._accessor(_flipped(mesh.uv))
         if mesh.texture is None and mesh.vertex_colors is not None:
             opaque = np.ones((len(mesh.vertices), 1))
@@ -155,22 +160,32 @@ class _Scene:
         index_type, index_dtype = (
             (UNSIGNED_SHORT, "<u2") if len(mesh.vertices) < 65536 else (UNSIGNED_INT, "<u4")
         )
-        primitive: dict[str, Any] = {
-            "attributes": attributes,
-            "indices": self._accessor(
-                mesh.triangles.reshape(-1, 1).astype(index_dtype), index_type, _INDEX_BUFFER
-            ),
-            "material": self._material(mesh.texture, mesh.name),
-        }
-        entry: dict[str, Any] = {"name": mesh.name, "primitives": [primitive]}
+        targets: dict[str, Any] = {}
         if mesh.blendshapes:
-            primitive["targets"] = [
+            targets["targets"] = [
                 {
                     "POSITION": self._displacement(delta, with_bounds=True),
                     "NORMAL": self._displacement(_turned_normals(mesh, normals, delta)),
                 }
                 for delta in mesh.blendshapes.values()
             ]
+        parts = [
+            (f"{mesh.name}_{tile.name}", mesh.triangles[tile.triangles], tile)
+            for tile in mesh.tiles
+        ]
+        primitives = [
+            {
+                "attributes": attributes,
+                "indices": self._accessor(
+                    triangles.reshape(-1, 1).astype(index_dtype), index_type, _INDEX_BUFFER
+                ),
+                **self._looks(source.texture, source.segmentation, name),
+                **targets,
+            }
+            for name, triangles, source in parts or [(mesh.name, mesh.triangles, mesh)]
+        ]
+        entry: dict[str, Any] = {"name": mesh.name, "primitives": primitives}
+        if mesh.blendshapes:
             entry["weights"] = [float(mesh.weights.get(name, 0.0)) for name in mesh.blendshapes]
             entry["extras"] = {"targetNames": list(mesh.blendshapes)}
         node: dict[str, Any] = {"name": mesh.name, "mesh": self._append("meshes", entry)}
@@ -190,6 +205,10 @@ class _Scene:
             **{name: entries for name, entries in self.lists.items() if entries},
             "buffers": [{"byteLength": len(self.buffer)}],
         }
+        if self.has_variants:
+            names = [{"name": name} for name in VARIANT_NAMES]
+            document["extensionsUsed"] = [VARIANTS]
+            document["extensions"] = {VARIANTS: {"variants": names}}
         text = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         header = _padded(text.encode("utf-8", "replace"), b" ")
         binary = _padded(bytes(self.buffer), b"\0")
@@ -260,12 +279,26 @@ class _Scene:
             entry["min"], entry["max"] = rows.min(axis=0).tolist(), rows.max(axis=0).tolist()
         return self._append("accessors", entry)
 
-    def _material(self, texture: RgbImage | None, name: str) -> int:
+    def _looks(
+        self, texture: RgbImage | None, segmentation: RgbImage | None, name: str
+    ) -> dict[str, Any]:
+        """The material of a primitive, and that of its second look where there is one."""
+        photo = self._material(texture, name)
+        if segmentation is None:
+            return {"material": photo}
+        # A second picture on the same UVs has no place in glTF's own material; a variant of the
+        # material is what viewers and importers know.
+        classes = self._material(segmentation, f"{name}_segmentation", is_exact=True)
+        self.has_variants = True
+        pairs = [{"material": photo, "variants": [0]}, {"material": classes, "variants": [1]}]
+        return {"material": photo, "extensions": {VARIANTS: {"mappings": pairs}}}
+
+    def _material(self, texture: RgbImage | None, name: str, *, is_exact: bool = False) -> int:
         if texture is not None and id(texture) in self.material_index:
             return self.material_index[id(texture)]
         shading: dict[str, Any] = {"metallicFactor": 0.0, "roughnessFactor": _ROUGHNESS}
         if texture is not None:
-            shading["baseColorTexture"] = {"index": self._texture(texture, name)}
+            shading["baseColorTexture"] = {"index": self._texture(texture, name, is_exact)}
         index = self._append(
             "materials", {"name": name, "pbrMetallicRoughness": shading, "doubleSided": True}
         )
@@ -273,29 +306,24 @@ class _Scene:
             self.material_index[id(texture)] = index
         return index
 
-    def _texture(self, texture: RgbImage, name: str) -> int:
+    def _texture(self, texture: RgbImage, name: str, is_exact: bool) -> int:
+        """A texture; an exact one is neither blended between texels nor compressed with loss."""
         if id(texture) in self.texture_index:
             return self.texture_index[id(texture)]
-        if not self.lists["samplers"]:
-            self._append(
-                "samplers",
-                {
-                    "magFilter": _LINEAR,
-                    "minFilter": _LINEAR_MIPMAP_LINEAR,
-                    "wrapS": _CLAMP_TO_EDGE,
-                    "wrapT": _CLAMP_TO_EDGE,
-                },
-            )
-        content = encode_png(texture) if self.texture_format == "png" else _encode_jpeg(texture)
+        filters = {"magFilter": _LINEAR, "minFilter": _LINEAR_MIPMAP_LINEAR}
+        if is_exact:
+            filters = {"magFilter": _NEAREST, "minFilter": _NEAREST}
+        sampler = {**filters, "wrapS": _CLAMP_TO_EDGE, "wrapT": _CLAMP_TO_EDGE}
+        if sampler not in self.lists["samplers"]:
+            self._append("samplers", sampler)
+        kind = "png" if is_exact else self.texture_format
+        content = encode_png(texture) if kind == "png" else _encode_jpeg(texture)
         image = self._append(
             "images",
-            {
-                "name": name,
-                "mimeType": f"image/{self.texture_format}",
-                "bufferView": self._view(content),
-            },
+            {"name": name, "mimeType": f"image/{kind}", "bufferView": self._view(content)},
         )
-        index = self._append("textures", {"sampler": 0, "source": image})
+        at = self.lists["samplers"].index(sampler)
+        index = self._append("textures", {"sampler": at, "source": image})
         self.texture_index[id(texture)] = index
         return index
 

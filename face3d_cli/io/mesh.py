@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from face3d_cli.core.mesh import Mesh, merged
+from face3d_cli.core.mesh import Mesh, merged, with_one_texture
 from face3d_cli.errors import OutputError, UnreadableInput, UsageError
 from face3d_cli.io.frame import FileFrame
 from face3d_cli.io.provenance import from_comments, to_comments
@@ -103,22 +103,25 @@ def frame_of(
 def load_mesh(path: str | Path) -> Mesh:
     """Read an OBJ, PLY, GLB or STL file, by its suffix.
 
-    A GLB of several meshes that share a texture, such as a head with its eyes, becomes one mesh.
+    A GLB of several meshes, such as a head with its eyes, becomes one mesh; several textures are
+    put side by side into one.
     Files of ours come back in the head frame and in the unit they were written in; others are taken
     as +Y up, in metres (STL: millimetres). Vertex order and count are kept, except where the format
     has several UVs per vertex (OBJ) or no vertices at all (STL).
 
     Raises:
         UsageError: the suffix is unknown.
-        UnreadableInput: the file is missing, damaged, or holds no single mesh of triangles.
+        UnreadableInput: the file is missing or damaged, holds no triangles, or has several meshes
+            of which only some have UVs.
     """
     path = Path(path)
     meshes = load_meshes(path)
     if len(meshes) == 1:
         return meshes[0]
+    meshes = with_one_texture(meshes)
     if any(mesh.texture is not meshes[0].texture for mesh in meshes):
         raise UnreadableInput(
-            f"{path.name}: expected one mesh, or several with one texture, found {len(meshes)}"
+            f"{path.name}: expected textures on meshes with UVs, found meshes without them"
         )
     return merged(meshes)
 

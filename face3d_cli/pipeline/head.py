@@ -22,6 +22,7 @@ from face3d_cli.weights.store import find_model, model_state
 
 if TYPE_CHECKING:
     from face3d_cli.stages.ict_fit import IctFit
+    from face3d_cli.stages.ict_head import HeadLooks
     from face3d_cli.stages.linear_fit import FacePoints, Lens
     from face3d_cli.stages.texture import BakedTexture
 
@@ -152,12 +153,12 @@ def head_of(
     from face3d_cli.stages.ict_head import head_meshes
     from face3d_cli.stages.ict_model import IctModel
 
-    baked, shares = None, None
+    looks, baked, shares = None, None, None
     if settings.texture is not None:
-        baked, shares = _bake(image, fit, settings.texture, timings)
+        looks, baked, shares = _bake(image, fit, settings.texture, timings)
     with_expression = settings.morphable.use_expressions
     with timings.measure("mesh"):
-        meshes = head_meshes(fit, baked.image if baked else None, with_expression=with_expression)
+        meshes = head_meshes(fit, looks, with_expression=with_expression)
         if settings.pose == "image":
             meshes = tuple(_turned(mesh, fit.camera) for mesh in meshes)
         head, *eyes = (mesh.in_unit("m") for mesh in meshes)
@@ -195,26 +196,31 @@ def head_of(
 
 def _bake(
     image: RgbImage, fit: IctFit, settings: TextureSettings, timings: StageTimings
-) -> tuple[BakedTexture, dict[str, float] | None]:
+) -> tuple[HeadLooks, BakedTexture, dict[str, float] | None]:
     from face3d_cli.core.ict_topology import NARROW_FACE
+    from face3d_cli.stages.ict_head import HeadLooks
     from face3d_cli.stages.ict_model import IctModel
+    from face3d_cli.stages.ict_segmentation import face_classes
     from face3d_cli.stages.ict_texture import bake_head
 
-    camera, usable, shares = fit.camera, None, None
+    camera, found = fit.camera, None
     if settings.mask:
         from face3d_cli.stages.occlusion import find_occlusion
 
         with timings.measure("segment"):
             face = fit.posed_mm[NARROW_FACE.vertices]
             found = find_occlusion(image, camera.project(face), settings)
-        usable, shares = found.usable, found.shares
-        height, width = usable.shape
-        image = image[found.top : found.top + height, found.left : found.left + width]
-        camera = camera.in_cut((found.left, found.top))
+        image, camera = found.cut(image), found.camera(camera)
     with timings.measure("texture"):
         head = IctModel.load().objects["head"]
-        baked = bake_head(image, fit.posed_mm, head, camera, settings, usable)
-    return baked, shares
+        usable = found.usable if found else None
+        textured = bake_head(image, fit.posed_mm, head, camera, settings, usable)
+        baked, classes = textured.baked, None
+        if found is not None:
+            side = len(textured.regions["face"])
+            classes = face_classes(found.labels, fit.posed_mm, head, camera, baked.visibility, side)
+    looks = HeadLooks(baked.image, textured.regions, classes, settings.layout == "udim")
+    return looks, baked, found.shares if found else None
 
 
 def _turned(mesh: Mesh, camera: ScaledOrthographicCamera) -> Mesh:

@@ -219,6 +219,11 @@ class Reconstruction:
         """A mesh file for each face."""
         from face3d_cli.io.mesh import frame_of, save_mesh
 
+        if any(face.mesh.tiles for face in self.faces):
+            raise UsageError(
+                f"a texture for each tile is for .glb files, found {path.name}",
+                hint="use --texture-layout atlas with other formats",
+            )
         written = []
         with self.timings.measure("write"):
             for face, file in zip(self.faces, numbered(path, len(self.faces)), strict=True):

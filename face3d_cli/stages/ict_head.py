@@ -2,26 +2,51 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from face3d_cli.arrays import FloatArray, Points3, RgbImage
-from face3d_cli.core.mesh import Mesh
+from face3d_cli.arrays import FloatArray, LabelImage, Points3, RgbImage
+from face3d_cli.core.head_parts import OBJECTS, REGION_OF_PART, HeadObject
+from face3d_cli.core.ict_topology import PARTS
+from face3d_cli.core.mesh import Mesh, TextureTile
+from face3d_cli.core.segmentation_classes import CLASS_COLORS
 from face3d_cli.stages.ict_fit import IctFit
 from face3d_cli.stages.ict_model import IctModel
+from face3d_cli.stages.ict_segmentation import CLASS_OF_REGION, head_classes, plain_class
 
 SMALLEST_MOVE_MM = 1e-3  # an expression that moves an object less is not a key of it
+EYE_CLASS = {"eye_left": "left_eye", "eye_right": "right_eye"}
+FIRST_TILE = 1001  # of UDIM
 LOOK_DEG = 25.0  # how far an eye turns when it looks to a side
 
 
+@dataclass(frozen=True)
+class HeadLooks:
+    """What the meshes of a head show.
+
+    Attributes:
+        texture: of all of them.
+        regions: the squares that it is made of, by the names of `REGIONS`.
+        face_classes: (S, S) the class of each texel of the face; None without segmentation.
+        in_tiles: give each UDIM tile its own texture.
+    """
+
+    texture: RgbImage
+    regions: dict[str, RgbImage]
+    face_classes: LabelImage | None = None
+    in_tiles: bool = False
+
+
 def head_meshes(
-    fit: IctFit, texture: RgbImage | None, *, with_expression: bool = True
+    fit: IctFit, looks: HeadLooks | None, *, with_expression: bool = True
 ) -> tuple[Mesh, ...]:
     """Head, left eye and right eye in millimetres, in the head frame.
 
     Args:
         fit: of one photo.
-        texture: of all three; None makes none.
+        looks: their textures; None makes none.
         with_expression: begin with the photo's expression on, as weights of the 53 shape keys; the
             vertices are the neutral face either way.
 
@@ -31,9 +56,15 @@ def head_meshes(
     """
     model = IctModel.load()
     meshes = []
+    classes = None
+    if looks is not None and looks.face_classes is not None:
+        classes = head_classes(looks.face_classes, len(looks.texture))
     for name, part in model.objects.items():
         at = part.vertex_of_corner
         is_head = name == "head"
+        own_classes = classes
+        if classes is not None and not is_head:
+            own_classes = plain_class(EYE_CLASS[name])
         blendshapes: dict[str, Points3] = {}
         for expression, delta in zip(model.expression_names, model.expression_cm, strict=True):
             moved = 10.0 * delta[at].astype(np.float64)
@@ -49,7 +80,9 @@ def head_meshes(
                 vertices=vertices,
                 triangles=part.triangles,
                 uv=part.uv,
-                texture=texture,
+                texture=looks.texture if looks else None,
+                segmentation=own_classes,
+                tiles=_tiles(part, looks) if looks is not None and looks.in_tiles else (),
                 blendshapes=blendshapes,
                 unit="mm",
                 name=name,
@@ -59,6 +92,28 @@ def head_meshes(
             )
         )
     return tuple(meshes)
+
+
+def _tiles(part: HeadObject, looks: HeadLooks) -> tuple[TextureTile, ...]:
+    """A texture for each tile that the object's parts lie in, in upstream's numbering."""
+    names = OBJECTS[part.name]
+    tiles = []
+    for region in dict.fromkeys(REGION_OF_PART[name] for name in names):
+        own = [index for index, name in enumerate(names) if REGION_OF_PART[name] == region]
+        classes = None
+        if looks.face_classes is not None:
+            owner = EYE_CLASS.get(part.name) or CLASS_OF_REGION.get(region)
+            classes = CLASS_COLORS[looks.face_classes] if owner is None else plain_class(owner)
+        tiles.append(
+            TextureTile(
+                name=str(FIRST_TILE + PARTS[names[own[0]]].tile),
+                triangles=np.flatnonzero(np.isin(part.part_of_triangle, own)),
+                uv=part.tile_uv,
+                texture=looks.regions[region],
+                segmentation=classes,
+            )
+        )
+    return tuple(tiles)
 
 
 def look_keys(from_centre: Points3, side: str) -> dict[str, Points3]:

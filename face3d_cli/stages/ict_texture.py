@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import cv2
@@ -28,6 +28,19 @@ SMALLEST_FACE_PX = 256
 RIM = 0.012  # of the head's extent in the photo
 
 
+@dataclass(frozen=True)
+class HeadTexture:
+    """The texture of a head.
+
+    Attributes:
+        baked: all of it in one square, and what of the face the photo showed.
+        regions: the squares that it is made of, by the names of `REGIONS`.
+    """
+
+    baked: BakedTexture
+    regions: dict[str, RgbImage]
+
+
 def bake_head(
     image: RgbImage,
     vertices: Points3,
@@ -36,7 +49,7 @@ def bake_head(
     settings: TextureSettings = TextureSettings(),
     usable: FloatArray | None = None,
     colors: HeadColors = HeadColors(),
-) -> BakedTexture:
+) -> HeadTexture:
     """Make the one texture of head and eyes.
 
     The face is taken from the photo, mirrored and filled. Skull and neck continue its border
@@ -58,7 +71,7 @@ def bake_head(
         usable = _without_rim(
             usable, np.ptp(camera.project(vertices[head.vertex_of_corner]), axis=0)
         )
-    corners, triangles = _face(head)
+    corners, triangles = face_of(head)
     side = max(SMALLEST_FACE_PX, _region_px(REGIONS["face"], settings.size_px))
     face = bake_texture(
         image,
@@ -85,7 +98,7 @@ def bake_head(
     }
     for name, picture in pictures.items():
         _paste(texture, REGIONS[name], picture)
-    return replace(face, image=texture)
+    return HeadTexture(replace(face, image=texture), pictures)
 
 
 def _without_rim(usable: FloatArray, extent_px: FloatArray) -> FloatArray:
@@ -96,7 +109,7 @@ def _without_rim(usable: FloatArray, extent_px: FloatArray) -> FloatArray:
 
 
 @lru_cache(maxsize=4)
-def _face(head: HeadObject) -> tuple[npt.NDArray[np.int64], Triangles]:
+def face_of(head: HeadObject) -> tuple[npt.NDArray[np.int64], Triangles]:
     """The face's corners, and its triangles among them."""
     corners, triangles = np.unique(head.triangles_of("face"), return_inverse=True)
     return corners.astype(np.int64), triangles.reshape(-1, 3).astype(np.int32)
@@ -145,7 +158,7 @@ def _skull(
     for part in ("eye_socket_left", "eye_socket_right"):
         inside = (vertex >= PARTS[part].first_vertex) & (vertex < PARTS[part].end_vertex)
         corner_colors[inside] = 0.6 * skin
-    face_corners, _ = _face(head)
+    face_corners, _ = face_of(head)
     of_face = np.full((int(vertex.max()) + 1, 3), np.nan)
     smooth = cv2.GaussianBlur(face, (0, 0), 2.0)
     of_face[vertex[face_corners]] = _sampled(smooth, head.tile_uv[face_corners])

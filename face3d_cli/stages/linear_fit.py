@@ -301,7 +301,10 @@ class _Photo:
             spread = np.array([noise.dense_noise, noise.dense_noise, noise.dense_depth_noise])
             whitening = np.sqrt(dense.weights)[:, None, None] / (spread * size)[:, None]
             away = (projected - dense.points_px)[..., None]
-            parts.append(_weighted(whitening * jacobian, whitening * away, noise.robust_from))
+            rows_, residuals = _weighted(whitening * jacobian, whitening * away, noise.robust_from)
+            slack = np.full(_CAMERA, noise.dense_slack)
+            slack[4:] *= size
+            parts.append(_forgiving(rows_, residuals, slack))
         return np.concatenate([a for a, _ in parts]), np.concatenate([b for _, b in parts])
 
     def _jacobian(self, rows: _Rows, shape: FloatArray) -> tuple[FloatArray, Points3]:
@@ -367,6 +370,24 @@ def _weighted(
     weight = 1.0 / np.sqrt(1.0 + (norm / robust_from) ** 2)
     flat = (jacobian * weight[:, None, None]).reshape(-1, jacobian.shape[-1])
     return flat, (residuals[..., 0] * weight[:, None]).ravel()
+
+
+def _forgiving(
+    jacobian: FloatArray, residuals: FloatArray, slack: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """The same equations, whitened for an error that all points share: a camera slightly off.
+
+    Args:
+        jacobian: (N, P) whitened as if the errors were independent; the camera's columns first.
+        residuals: (N,).
+        slack: (7,) standard deviations of the shared error, in the camera's units.
+
+    A covariance I + Q Q' has the whitening matrix I - U (1 - 1 / sqrt(1 + s^2)) U', where U and s
+    are Q's singular vectors and values.
+    """
+    left, values, _ = np.linalg.svd(jacobian[:, :_CAMERA] * slack, full_matrices=False)
+    taken = left * (1.0 - 1.0 / np.sqrt(1.0 + values**2))
+    return jacobian - taken @ (left.T @ jacobian), residuals - taken @ (left.T @ residuals)
 
 
 def _step(photos: list[_Photo], shape: FloatArray, settings: LinearFitSettings) -> FloatArray:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from face3d_cli.arrays import FloatArray, Points2, RgbImage
+from face3d_cli.arrays import FloatArray, LabelImage, Points2, RgbImage
 from face3d_cli.core.camera import ScaledOrthographicCamera
 from face3d_cli.core.landmarks68 import bounding_box
 from face3d_cli.core.segmentation_classes import (
@@ -31,6 +31,7 @@ class FaceOcclusion:
         usable: (h, w) float32, 1 on the bare face with brows, eyes and mouth, 0 on hair, glasses,
             clothes and background.
         skin: (h, w) float32, 1 on bare skin alone: what has one albedo, nearly.
+        labels: (h, w) the class of each pixel.
         shares: what the outline of the face shows, as fractions: `visible_skin` and each occluder.
     """
 
@@ -38,6 +39,7 @@ class FaceOcclusion:
     top: int
     usable: FloatArray
     skin: FloatArray
+    labels: LabelImage
     shares: dict[str, float]
 
     def cut(self, image: RgbImage) -> RgbImage:
@@ -47,7 +49,7 @@ class FaceOcclusion:
 
     def camera(self, camera: ScaledOrthographicCamera) -> ScaledOrthographicCamera:
         """The photo's camera for that part."""
-        return replace(camera, shift_px=camera.shift_px - (self.left, self.top))
+        return camera.in_cut((self.left, self.top))
 
 
 def find_occlusion(
@@ -70,7 +72,9 @@ def find_occlusion(
     top, bottom = (int(np.clip(v, 0, bottom_end)) for v in (y - margin, y + height + margin + 1))
     if right - left < 2 or bottom - top < 2:
         nothing = np.zeros(image.shape[:2], np.float32)
-        return FaceOcclusion(0, 0, nothing, nothing, {"visible_skin": 0.0})
+        return FaceOcclusion(
+            0, 0, nothing, nothing, nothing.astype(np.uint8), {"visible_skin": 0.0}
+        )
     part = image[top:bottom, left:right]
     seen = replace(SegmentationSettings(), long_side_px=settings.mask_px)
     labels = segment_photo(part, seen).labels
@@ -80,4 +84,6 @@ def find_occlusion(
     hull = cv2.convexHull(np.asarray(points_px - (left, top), np.float32))
     cv2.fillConvexPoly(outline, np.round(hull).astype(np.int32), 1)
     shares = occlusion_shares(labels, outline.astype(bool))
-    return FaceOcclusion(left, top, usable.astype(np.float32), skin.astype(np.float32), shares)
+    return FaceOcclusion(
+        left, top, usable.astype(np.float32), skin.astype(np.float32), labels, shares
+    )

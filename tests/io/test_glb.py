@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from face3d_cli import __version__
-from face3d_cli.core.mesh import vertex_normals
+from face3d_cli.core.mesh import TextureTile, vertex_normals
 from face3d_cli.errors import UnreadableInput
 from face3d_cli.io.glb import linear_from_srgb, save_glb, srgb_from_linear
 from face3d_cli.io.glb_reader import load_glb
@@ -159,9 +159,74 @@ def test_several_meshes_are_several_nodes_and_share_a_texture(tmp_path):
     assert [mesh.name for mesh in again] == ["face", "eyes"]
     assert [len(mesh.vertices) for mesh in again] == [768, 30]
     assert len(load_mesh(tmp_path / "a.glb").vertices) == 768 + 30  # one texture: one mesh
-    save_glb([face, face_mesh(5, 6, name="other")], tmp_path / "b.glb")
-    with pytest.raises(UnreadableInput, match="several with one texture, found 2"):
+
+
+def test_several_textures_come_back_side_by_side_in_one(tmp_path):
+    red, blue = (
+        np.broadcast_to(np.array(c, np.uint8), (8, 8, 3)) for c in ((200, 0, 0), (0, 0, 9))
+    )
+    one, two = face_mesh(5, 6, name="one"), face_mesh(4, 6, name="two")
+    plain = face_mesh(3, 6, texture_px=0, name="plain")
+    meshes = [replace(one, texture=red), replace(two, texture=blue), plain]
+    save_glb(meshes, tmp_path / "a.glb")
+    whole = load_mesh(tmp_path / "a.glb")
+    assert len(whole.vertices) == 30 + 24 + 18
+    size = len(whole.texture)
+    rows = np.floor((1 - whole.uv[:, 1]) * size).astype(int)
+    columns = np.floor(whole.uv[:, 0] * size).astype(int)
+    colors = whole.texture[rows, columns]
+    assert (colors[:30] == (200, 0, 0)).all()
+    assert (colors[30:54] == (0, 0, 9)).all()
+    assert (colors[54:] == colors[54, 0]).all()  # grey
+
+
+def test_several_meshes_of_which_some_have_no_uv_are_refused(tmp_path):
+    bare = replace(face_mesh(5, 6, texture_px=0, name="bare"), uv=None)
+    save_glb([face_mesh(5, 6, name="face"), bare], tmp_path / "b.glb")
+    with pytest.raises(UnreadableInput, match="without them"):
         load_mesh(tmp_path / "b.glb")
+
+
+def test_a_second_picture_is_a_variant_of_the_material(tmp_path):
+    face = face_mesh(5, 6)
+    classes = np.zeros((4, 4, 3), np.uint8)
+    classes[0] = (233, 190, 150)
+    save_glb([replace(face, segmentation=classes)], tmp_path / "a.glb")
+    document, _ = parts(tmp_path / "a.glb")
+    names = document["extensions"]["KHR_materials_variants"]["variants"]
+    assert [each["name"] for each in names] == ["photo", "segmentation"]
+    (primitive,) = document["meshes"][0]["primitives"]
+    mappings = primitive["extensions"]["KHR_materials_variants"]["mappings"]
+    by_variant = {m["variants"][0]: m["material"] for m in mappings}
+    assert by_variant[0] == primitive["material"] != by_variant[1]
+    texture = document["textures"][
+        document["materials"][by_variant[1]]["pbrMetallicRoughness"]["baseColorTexture"]["index"]
+    ]
+    sampler = document["samplers"][texture["sampler"]]
+    assert sampler["magFilter"] == sampler["minFilter"] == 9728  # classes must not be blended
+    again = load_mesh(tmp_path / "a.glb")
+    np.testing.assert_array_equal(again.texture, face.texture)
+
+
+def test_a_texture_for_each_tile_is_a_primitive_with_its_own_material(tmp_path):
+    face = face_mesh(5, 6)
+    half = len(face.triangles) // 2
+    tiles = tuple(
+        TextureTile(name, rows, face.uv, np.full((4, 4, 3), level, np.uint8))
+        for name, rows, level in (
+            ("1001", np.arange(half), 50),
+            ("1002", np.arange(half, len(face.triangles)), 90),
+        )
+    )
+    save_glb([replace(face, tiles=tiles)], tmp_path / "a.glb")
+    document, _ = parts(tmp_path / "a.glb")
+    first, second = document["meshes"][0]["primitives"]
+    assert first["attributes"] == second["attributes"]  # vertices are there once
+    assert first["targets"] == second["targets"]
+    assert [m["name"] for m in document["materials"]] == ["face_1001", "face_1002"]
+    read = load_glb(tmp_path / "a.glb")
+    assert [int(mesh.texture[0, 0, 0]) for mesh in read] == [50, 90]
+    np.testing.assert_array_equal(np.concatenate([mesh.triangles for mesh in read]), face.triangles)
 
 
 @pytest.mark.parametrize(("rows", "kind"), [(257, 5123), (258, 5125)])  # 65535 and 65790 vertices
