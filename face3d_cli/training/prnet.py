@@ -110,12 +110,14 @@ def changed_sample(
         position_map = position_map[:, ::-1].copy()
         position_map[..., 0] = len(picture) - 1 - position_map[..., 0]
     size = settings.network.input_px
-    if rng.random() < settings.steep_share:
-        roll_deg = rng.uniform(-settings.max_roll_deg, settings.max_roll_deg)
+    is_first = rng.random() < settings.first_look_share
+    look = settings.first_look if is_first else settings.next_look
+    if rng.random() < look.steep_share:
+        roll_deg = rng.uniform(-look.max_roll_deg, look.max_roll_deg)
     else:
-        roll_deg = rng.normal(0, settings.roll_deg)
-    zoom = size / 128 * np.exp(np.clip(rng.normal(0, settings.scale), -0.4, 0.4))
-    shift = np.clip(rng.normal(0, settings.shift, 2), -0.2, 0.2) * size
+        roll_deg = rng.normal(0, look.roll_deg)
+    zoom = size / 128 * np.exp(np.clip(rng.normal(0, look.scale), -0.4, 0.4))
+    shift = np.clip(rng.normal(0, look.shift, 2), -0.2, 0.2) * size
     image, moved = moved_sample(picture, position_map, zoom, roll_deg, shift, size, rng)
     if rng.random() < settings.occluder_share:
         labels = np.zeros(image.shape[:2], np.uint8)
