@@ -379,14 +379,33 @@ class PositionMapNetSettings:
 
 
 @dataclass(frozen=True)
+class LookSettings:
+    """How far from upright and centred a position map network sees a face.
+
+    Attributes:
+        scale: how much larger or smaller than usual it appears, as standard deviation of the
+            logarithm.
+        shift: standard deviation, in sides of the picture.
+        roll_deg: standard deviation of most in-plane turns.
+        steep_share: of turns that are even up to `max_roll_deg` instead.
+    """
+
+    scale: float
+    shift: float
+    roll_deg: float
+    steep_share: float = 0.0
+    max_roll_deg: float = 0.0
+
+
+@dataclass(frozen=True)
 class PositionMapTrainingSettings:
     """How a position map network is trained (`training/prnet.py`); shares are probabilities.
 
     Attributes:
-        scale: how much larger or smaller than usual the face appears, as standard deviation of the
-            logarithm.
-        shift: of the face, as standard deviation, in sides of the picture.
-        roll_deg: standard deviation of most in-plane turns; the rest is even up to `max_roll_deg`.
+        first_look: how far off the square around a detector's box sits.
+        next_look: how far off the square around the face that a pass before found sits.
+        first_look_share: of samples moved as for the first look; what the last look sees decides
+            how good the map is, what the first sees whether there is one.
         photo_share: of samples that are photos as they are, not turned in depth.
         landmark_weight: of the mean distance of the 68 points in the picture, beside the map's.
         neck_weight: of the neck in the map's loss; the publication has 0.
@@ -398,11 +417,11 @@ class PositionMapTrainingSettings:
         steps=7000, batch_size=32, learning_rate=2e-3, warmup_steps=300, weight_decay=0.02
     )
     augment: AugmentSettings = AugmentSettings(color=0.9, light_share=0.25)
-    scale: float = 0.13
-    shift: float = 0.055
-    roll_deg: float = 14.0
-    max_roll_deg: float = 60.0
-    steep_share: float = 0.15
+    first_look: LookSettings = LookSettings(
+        scale=0.15, shift=0.06, roll_deg=14.0, steep_share=0.3, max_roll_deg=60.0
+    )
+    next_look: LookSettings = LookSettings(scale=0.05, shift=0.02, roll_deg=4.0)
+    first_look_share: float = 0.4
     photo_share: float = 0.35
     occluder_share: float = 0.2
     landmark_weight: float = 1.0
@@ -507,6 +526,7 @@ class MeshNetSettings:
         parameters: what is optimised: the vertices themselves, or a network that gives them.
         smoothing: strength of the diffusion that turns a step of single vertices into a smooth
             one; 0 moves every vertex on its own.
+        color_smoothing: the same for the vertices' colours.
         crop_margin: side of the square that is looked at over the face's size.
         prnet_mesh_px: side of the position map that a mesh of `--init prnet` is made of.
         patience: steps without a new best loss after which the run stops.
@@ -521,6 +541,7 @@ class MeshNetSettings:
     learning_rate: float = 2e-3
     color_learning_rate: float = 3e-2
     smoothing: float = 30.0
+    color_smoothing: float = 1.0
     crop_margin: float = 1.25
     prnet_mesh_px: int = 64
     patience: int = 60
