@@ -8,6 +8,7 @@
 with random expressions, poses and lights before blurred backgrounds, and looks at the pictures as
 `reconstruct --method ict` does: detector, landmarks, position map. `fit` fits them and compares
 with the truth, as `benchmarks/linear_fit.py` does. No scan, no AFLW2000-3D photo is looked at.
+`landmarks=alone` leaves the map out, `landmarks=dlib` never takes its landmarks.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ from face3d_cli.stages.detection import detect_faces
 from face3d_cli.stages.ict_model import IctModel
 from face3d_cli.stages.landmarks import predict_landmarks
 from face3d_cli.stages.linear_fit import FacePoints, fit_linear_face
-from face3d_cli.stages.map_points import dense_points_of
+from face3d_cli.stages.map_points import dense_points_of, map_landmark_weights
 from face3d_cli.stages.position_map import predict_position_maps
 
 PICTURE_PX, FINER = 420, 2
@@ -160,7 +161,7 @@ def fit(file: Path, asked: list[list[str]], every: int) -> None:
         print(json.dumps(row))
     for texts in [[], *asked]:
         linear, dense = {}, {}
-        choice = "dlib"
+        choice = "auto"
         for text in texts:
             name, _, value = text.partition("=")
             if name == "landmarks":
@@ -175,11 +176,14 @@ def fit(file: Path, asked: list[list[str]], every: int) -> None:
         rows, spent = [], []
         for index in range(len(heads["shape"])):
             points, map_px = heads["points"][index], heads["map_px"][index]
-            if choice == "map":
-                points = landmarks_of(map_px)[:, :2].astype(np.float64)
             extra = None if choice == "alone" else dense_points_of(map_px, dense_settings)
+            known = FacePoints(points, extra)
+            limit = dense_settings.map_landmarks_from_yaw_deg
+            if choice == "auto" and abs(heads["yaw_deg"][index]) >= limit:
+                inner = landmarks_of(map_px)[:, :2].astype(np.float64)
+                known = FacePoints(inner, extra, map_landmark_weights())
             start = time.process_time()
-            found = fit_linear_face(model, [FacePoints(points, extra)], settings)
+            found = fit_linear_face(model, [known], settings)
             spent.append(1e3 * (time.process_time() - start))
             shape, expression = heads["shape"][index], heads["expression"][index]
             pairs = (

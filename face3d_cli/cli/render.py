@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from face3d_cli.cli import output
 from face3d_cli.errors import UsageError
 from face3d_cli.settings import LightingName, PictureRenderer, PictureSettings, PictureStyle
+
+if TYPE_CHECKING:
+    from face3d_cli.core.mesh import Mesh
+    from face3d_cli.stages.picture import Shot
 
 _DEFAULT = PictureSettings()
 
@@ -29,12 +33,14 @@ def render(
         typer.Option(
             "--view",
             metavar="NAME|YAW,PITCH",
-            help="front, three-quarter, side, back, above, below, ...; or degrees. "
+            help="photo, front, three-quarter, side, back, above, below, ...; or degrees. "
             "Several, with blanks between, stand side by side.",
         ),
     ] = "front",
     style: Annotated[PictureStyle, typer.Option(help="What is shown.")] = _DEFAULT.style,
-    lighting: Annotated[LightingName, typer.Option(help="Which lights.")] = _DEFAULT.lighting,
+    lighting: Annotated[
+        LightingName, typer.Option(help="Which lights; photo: those it was taken in.")
+    ] = _DEFAULT.lighting,
     shadows: Annotated[
         bool, typer.Option("--shadows/--no-shadows", help="Whether lights cast shadows.")
     ] = _DEFAULT.shadows,
@@ -81,7 +87,10 @@ def render(
     wanted = [parse_view(text) for text in views.split()]
     if not wanted:
         raise UsageError("no view was named", hint="try --view front")
+    if is_moving and wanted[0].in_photo:
+        raise UsageError("a turntable begins at a named view or an angle, found photo")
     mesh = load_mesh(mesh_file)
+    shot = _shot_of(mesh_file, mesh)
     if is_moving:
         from face3d_cli.io.animation import save_animation
 
@@ -89,14 +98,27 @@ def render(
         pictures = []
         with output.progress(frames, "turntable") as advance:
             for yaw_deg in turns:
-                pictures.append(draw_mesh(mesh, View(yaw_deg, wanted[0].pitch_deg), settings))
+                turned = View(yaw_deg, wanted[0].pitch_deg)
+                pictures.append(draw_mesh(mesh, turned, settings, shot))
                 advance()
         save_animation(out, pictures, settings.frames_per_second)
     else:
         from face3d_cli.io.image import save_png
 
-        save_png(out, np.hstack([draw_mesh(mesh, view, settings) for view in wanted]))
+        save_png(out, np.hstack([draw_mesh(mesh, view, settings, shot) for view in wanted]))
     output.result(str(out))
+
+
+def _shot_of(mesh_file: Path, mesh: Mesh) -> Shot | None:
+    """How the photo shows the mesh; None where the file does not say it of exactly one face."""
+    if mesh_file.suffix.lower() != ".glb":
+        return None
+    from face3d_cli.core.mesh import METRES_PER_UNIT
+    from face3d_cli.io.glb_reader import load_shots
+    from face3d_cli.stages.picture import shot_from_json
+
+    found = load_shots(mesh_file)
+    return shot_from_json(found[0], METRES_PER_UNIT[mesh.unit]) if len(found) == 1 else None
 
 
 def parse_background(text: str) -> tuple[int, int, int] | None:

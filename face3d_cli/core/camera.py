@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -133,6 +134,22 @@ class PerspectiveCamera(ScaledOrthographicCamera):
             "centre_px": self.centre_px.tolist(),
             "distance": float(self.distance),
         }
+
+
+def camera_from_json(found: dict[str, Any]) -> ScaledOrthographicCamera:
+    """Read a camera as `to_json` writes it.
+
+    Raises:
+        KeyError, TypeError, ValueError, ShapeError: it is none.
+    """
+    rotation = np.array(found["rotation"], np.float64)
+    scale, shift = float(found["scale_px_per_unit"]), np.array(found["shift_px"], np.float64)
+    if found["model"] == "perspective":
+        centre = np.array(found["centre_px"], np.float64)
+        return PerspectiveCamera(rotation, scale, shift, float(found["distance"]), centre)
+    if found["model"] != "scaled_orthographic":
+        raise ValueError(f"no camera is called {found['model']}")
+    return ScaledOrthographicCamera(rotation, scale, shift)
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,9 @@ def load_glb(path: Path) -> list[Mesh]:
 
 
 def load_extras(path: Path) -> dict[str, Any]:
-    """What `asset.extras` says, our note of the unit left out; `asset.copyright` is kept too.
+    """What `asset.extras` says of the file's origin; `asset.copyright` is kept too.
+
+    Our notes of the unit and of how the photo shows the faces (`load_shots`) are left out.
 
     Raises:
         UnreadableInput: broken container or JSON.
@@ -65,7 +67,24 @@ def load_extras(path: Path) -> dict[str, Any]:
     except _BROKEN as problem:
         raise UnreadableInput(f"{path.name}: expected a valid GLB") from problem
     extras.pop("unit", None)
+    extras.pop("faces", None)
     return extras
+
+
+def load_shots(path: Path) -> list[dict[str, Any]]:
+    """How the photo shows the faces of a file of ours: `camera`, `photo_size_px`, `light_rgb`.
+
+    Cameras take metres. Empty for files of others.
+
+    Raises:
+        UnreadableInput: broken container or JSON.
+    """
+    try:
+        document, _ = _chunks(path.read_bytes())
+        found = document.get("asset", {}).get("extras", {}).get("faces", [])
+    except _BROKEN as problem:
+        raise UnreadableInput(f"{path.name}: expected a valid GLB") from problem
+    return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
 
 
 class _Broken(Exception):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from face3d_cli.arrays import Points2, RgbImage
+from face3d_cli.arrays import FloatArray, Points2, RgbImage
 from face3d_cli.core.camera import PoseDegrees, ScaledOrthographicCamera
 from face3d_cli.core.face_box import FaceBox
 from face3d_cli.core.mesh import METRES_PER_UNIT, Mesh
@@ -150,12 +150,13 @@ def head_of(
     timings: StageTimings,
 ) -> FaceReconstruction:
     """Texture and meshes of a fit."""
+    from face3d_cli.core.harmonics import turned_light
     from face3d_cli.stages.ict_head import head_meshes
     from face3d_cli.stages.ict_model import IctModel
 
-    looks, baked, shares = None, None, None
+    looks, baked, shares, light = None, None, None, None
     if settings.texture is not None:
-        looks, baked, shares = _bake(image, fit, settings.texture, timings)
+        looks, baked, shares, light = _bake(image, fit, settings.texture, timings)
     with_expression = settings.morphable.use_expressions
     with timings.measure("mesh"):
         meshes = head_meshes(fit, looks, with_expression=with_expression)
@@ -178,6 +179,9 @@ def head_of(
         face_triangles=IctModel.load().objects["head"].triangles_of("face"),
         fit_error_px=fit.fit_error_px,
         coefficients=fit.coefficients(),
+        light=turned_light(light, fit.camera.rotation)
+        if light is not None and settings.pose == "image"
+        else light,
         fitted_to={
             "landmarks": (
                 "given"
@@ -196,10 +200,11 @@ def head_of(
 
 def _bake(
     image: RgbImage, fit: IctFit, settings: TextureSettings, timings: StageTimings
-) -> tuple[HeadLooks, BakedTexture, dict[str, float] | None]:
+) -> tuple[HeadLooks, BakedTexture, dict[str, float] | None, FloatArray | None]:
     from face3d_cli.core.ict_topology import NARROW_FACE
+    from face3d_cli.stages.head_light import head_light
     from face3d_cli.stages.ict_head import HeadLooks
-    from face3d_cli.stages.ict_model import IctModel
+    from face3d_cli.stages.ict_model import IctModel, narrow_triangles
     from face3d_cli.stages.ict_segmentation import face_classes
     from face3d_cli.stages.ict_texture import bake_head
 
@@ -219,8 +224,12 @@ def _bake(
         if found is not None:
             side = len(textured.regions["face"])
             classes = face_classes(found.labels, fit.posed_mm, head, camera, baked.visibility, side)
+        light = None
+        if found is not None:
+            face = fit.posed_mm[NARROW_FACE.vertices]
+            light = head_light(image, found.skin, face, narrow_triangles(), camera)
     looks = HeadLooks(baked.image, textured.regions, classes, settings.layout == "udim")
-    return looks, baked, found.shares if found else None
+    return looks, baked, found.shares if found else None, light
 
 
 def _turned(mesh: Mesh, camera: ScaledOrthographicCamera) -> Mesh:

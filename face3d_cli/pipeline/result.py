@@ -103,6 +103,8 @@ class FaceReconstruction:
         fitted_to: whose `landmarks` a head was fitted to, how many `dense_points`, and by which
             `network`; None for other methods.
         relighting: light and albedo; None without refining.
+        light: (9, 3) harmonics of the light that `mesh` is seen in in the photo, in its frame; its
+            colours are the texture's own. None where it was not estimated.
     """
 
     box: FaceBox
@@ -119,6 +121,7 @@ class FaceReconstruction:
     face_triangles: Triangles | None = None
     fitted_to: dict[str, Any] | None = None
     relighting: Relighting | None = None
+    light: FloatArray | None = None
 
     def face_part(self) -> tuple[Points3, Triangles]:
         """Vertices and triangles of the face alone, with its expression on: what scans measure."""
@@ -215,6 +218,21 @@ class Reconstruction:
                 for saved, face, place in zip(written, self.faces, places, strict=True)
             ]
 
+    def _shots(self, names: Sequence[str], places: Sequence[FloatArray]) -> list[dict[str, Any]]:
+        """How the photo shows each face: what `face3d render --view photo` needs."""
+        shots = []
+        for name, face, place in zip(names, self.faces, places, strict=True):
+            light = face.light if face.relighting is None else face.relighting.light
+            shots.append(
+                {
+                    "name": name,
+                    "photo_size_px": list(self.image.shape[1::-1]),
+                    "camera": face.camera.with_origin(-place).to_json(),
+                    **({} if light is None else {"light_rgb": light.round(5).tolist()}),
+                }
+            )
+        return shots
+
     def _save_meshes(self, path: Path, unit: Unit | None, for_blender: bool) -> list[SavedMesh]:
         """A mesh file for each face."""
         from face3d_cli.io.mesh import frame_of, save_mesh
@@ -227,12 +245,16 @@ class Reconstruction:
         written = []
         with self.timings.measure("write"):
             for face, file in zip(self.faces, numbered(path, len(self.faces)), strict=True):
+                provenance = self.provenance()
+                if file.suffix.lower() == ".glb":
+                    each = replace(self, faces=(face,))
+                    provenance["faces"] = each._shots([file.stem], [np.zeros(3)])
                 files = save_mesh(
                     replace(face.whole() if face.parts else face.mesh, name=file.stem),
                     file,
                     unit=unit,
                     for_blender=for_blender,
-                    provenance=self.provenance(),
+                    provenance=provenance,
                 )
                 frame = frame_of(file, unit=unit, for_blender=for_blender)
                 written.append(SavedMesh(tuple(files), frame))
@@ -263,10 +285,13 @@ class Reconstruction:
             ]
             nodes.append(FaceNode(name, tuple(meshes), face.landmarks_3d_m, place))
         frame = frame_of(path, unit=unit)
+        shots = self._shots(names, [node.place_m for node in nodes])
         groups = [nodes] if layout is not None else [[node] for node in nodes]
+        own_shots = [shots] if layout is not None else [[shot] for shot in shots]
         with self.timings.measure("write"):
-            for file, group in zip(files, groups, strict=True):
-                save_glb(group, file, unit=frame.unit, provenance=self.provenance())
+            for file, group, seen in zip(files, groups, own_shots, strict=True):
+                provenance = {**self.provenance(), "faces": seen}
+                save_glb(group, file, unit=frame.unit, provenance=provenance)
         places = [path] * len(nodes) if layout is not None else files
         return [SavedMesh((file,), frame) for file in places]
 

@@ -141,6 +141,13 @@ class IctModel:
         return np.array(LANDMARK_VERTICES)
 
 
+@lru_cache(maxsize=1)
+def narrow_triangles() -> Triangles:
+    """(F, 3) triangles of the face without ears, neck and the back of the cheeks."""
+    triangles = IctModel.load().triangles
+    return triangles[(triangles < NARROW_FACE.end_vertex).all(axis=1)]
+
+
 def split(corners: npt.NDArray[np.int32], polygons: npt.NDArray[np.int32]) -> Triangles:
     """(F, 3) corners of polygons as fans: (0, 1, 2), and (0, 2, 3) where there is a fourth."""
     fans = corners[:, [[0, 1, 2], [0, 2, 3]]]  # (P, 2, 3)

@@ -54,10 +54,10 @@ def face_points(
     yaw_deg = PoseDegrees.from_rotation(position_map.camera.rotation).yaw
     if abs(yaw_deg) < settings.map_landmarks_from_yaw_deg:
         return FacePoints(landmarks_px, dense)
-    return FacePoints(position_map.landmarks_px, dense, _map_landmark_weights())
+    return FacePoints(position_map.landmarks_px, dense, map_landmark_weights())
 
 
-def _map_landmark_weights() -> FloatArray:
+def map_landmark_weights() -> FloatArray:
     """(68,) 0 where LANDMARK_UV follows the annotation of 300W-LP instead of ICT-FaceKit's."""
     weights = np.ones(NUM_LANDMARKS)
     for group in (JAW, RIGHT_BROW, LEFT_BROW, NOSE_BRIDGE):

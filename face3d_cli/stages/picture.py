@@ -7,6 +7,7 @@ pixel.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,19 +15,22 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, grid_sample, normalize
 
-from face3d_cli.arrays import FloatArray
+from face3d_cli.arrays import FloatArray, check_shape
+from face3d_cli.core import camera as core_camera
+from face3d_cli.core.harmonics import shading, turned_light
 from face3d_cli.core.mesh import Mesh
 from face3d_cli.diff.backends import rasterizer_named
-from face3d_cli.diff.cameras import ScaledOrthographicCamera
+from face3d_cli.diff.cameras import Camera, PerspectiveCamera, ScaledOrthographicCamera
 from face3d_cli.diff.fragments import Fragments, interpolate
 from face3d_cli.diff.lighting import DirectionalLight, Light, phong
 from face3d_cli.diff.shadows import light_visibility
-from face3d_cli.errors import UsageError
+from face3d_cli.errors import ShapeError, UnreadableInput, UsageError
 from face3d_cli.settings import LightingName, PictureSettings
 
 Rgba = npt.NDArray[np.uint8]  # (H, W, 4) sRGB, straight alpha
 
 CLAY = 0.72
+MOST_PX = 100_000  # a side of a photo
 CHECKS = 16  # squares along each side of the UV checker
 LINE_PX = 1.1  # half the width of a wire, in samples
 _KEY, _FILL, _RIM = (-0.6, 0.5, 0.9), (0.9, 0.1, 0.6), (0.2, 0.8, -0.9)
@@ -48,10 +52,12 @@ class View:
 
     Attributes:
         yaw_deg, pitch_deg: positive pitch shows it from above.
+        in_photo: as the photo that the mesh was made of shows it, instead.
     """
 
     yaw_deg: float = 0.0
     pitch_deg: float = 0.0
+    in_photo: bool = False
 
     def rotation(self) -> FloatArray:
         """(3, 3) from the head frame to the camera's axes."""
@@ -65,6 +71,41 @@ class View:
         return np.array(about_x) @ np.array(about_y)
 
 
+@dataclass(frozen=True)
+class Shot:
+    """How a photo shows a mesh.
+
+    Attributes:
+        camera: projects the mesh, in its own unit, into the photo.
+        width_px, height_px: of the photo.
+        light: (9, 3) harmonics in the frame of the mesh; None where it was not estimated.
+    """
+
+    camera: core_camera.ScaledOrthographicCamera
+    width_px: int
+    height_px: int
+    light: FloatArray | None = None
+
+
+def shot_from_json(found: dict[str, Any], metres_per_unit: float) -> Shot:
+    """Read what a GLB of ours says of a face (`io/glb_reader.py`).
+
+    Raises:
+        UnreadableInput: it says something else.
+    """
+    try:
+        camera = core_camera.camera_from_json(found["camera"]).in_unit(1.0 / metres_per_unit)
+        width, height = (int(number) for number in found["photo_size_px"])
+        light = np.array(found["light_rgb"], np.float64) if "light_rgb" in found else None
+        if light is not None:
+            check_shape(light, (9, 3), "light_rgb")
+    except (KeyError, TypeError, ValueError, ShapeError) as problem:
+        raise UnreadableInput(f"the note of the photo's camera is damaged: {problem}") from problem
+    if not (0 < width <= MOST_PX and 0 < height <= MOST_PX):
+        raise UnreadableInput(f"the note of the photo's size is damaged: {width} x {height}")
+    return Shot(camera, width, height, light)
+
+
 def parse_view(text: str) -> View:
     """Read a view's name, or YAW or YAW,PITCH in degrees.
 
@@ -73,6 +114,8 @@ def parse_view(text: str) -> View:
     """
     if text in NAMED_VIEWS:
         return View(*NAMED_VIEWS[text])
+    if text == "photo":
+        return View(in_photo=True)
     try:
         numbers = [float(part) for part in text.split(",")]
         if len(numbers) in (1, 2) and np.isfinite(numbers).all():
@@ -81,12 +124,15 @@ def parse_view(text: str) -> View:
         pass
     raise UsageError(
         f"there is no view '{text}'",
-        hint=f"expected {', '.join(NAMED_VIEWS)}, or YAW,PITCH in degrees",
+        hint=f"expected photo, {', '.join(NAMED_VIEWS)}, or YAW,PITCH in degrees",
     )
 
 
 def draw_mesh(
-    mesh: Mesh, view: View = View(), settings: PictureSettings = PictureSettings()
+    mesh: Mesh,
+    view: View = View(),
+    settings: PictureSettings = PictureSettings(),
+    shot: Shot | None = None,
 ) -> Rgba:
     """Draw a mesh as it is posed.
 
@@ -94,50 +140,92 @@ def draw_mesh(
         mesh: in the head frame, in any unit.
         view: where from; the scale is the same from everywhere.
         settings: style, light, size, background.
+        shot: how the photo shows the mesh, for the view and the light that are the photo's.
 
     Returns:
-        (size_px, size_px, 4); opaque where there is a background.
+        (size_px, size_px, 4), as wide as the photo where the view is the photo's; opaque where
+        there is a background.
 
     Raises:
-        UsageError: UVs are to be shown of a mesh that has none.
+        UsageError: UVs are to be shown of a mesh that has none, or the photo's view or light of one
+            that does not know them.
         MissingExtra: the renderer asked for is not installed.
     """
     mesh = mesh.posed()
     if settings.style == "uv" and mesh.uv is None:
         raise UsageError(f"{mesh.name} has no texture coordinates to show")
+    if view.in_photo and shot is None:
+        raise UsageError(
+            "the photo's view needs a GLB of face3d with one face, found no camera of a photo"
+        )
+    if settings.lighting == "photo" and (shot is None or shot.light is None):
+        raise UsageError(
+            "the photo's light needs a GLB of --method ict or --refine, found no light of a photo",
+            hint="use --lighting soft",
+        )
     if settings.renderer == "mitsuba":
+        if view.in_photo or settings.lighting == "photo":
+            raise UsageError("mitsuba does not draw the photo's view and light: use torch")
         from face3d_cli.stages.picture_mitsuba import trace_mesh
 
         traced: Rgba = trace_mesh(mesh, view.rotation(), settings)
         return traced
-    samples = settings.size_px * settings.supersampling
     middle = (mesh.vertices.min(axis=0) + mesh.vertices.max(axis=0)) / 2
     radius = float(np.linalg.norm(mesh.vertices - middle, axis=1).max())
-    scale = samples / (2.0 * radius * (1.0 + settings.margin))
+    height = settings.size_px * settings.supersampling
+    if view.in_photo and shot is not None:
+        width = settings.supersampling * max(
+            1, round(settings.size_px * shot.width_px / shot.height_px)
+        )
+        camera = _photo_camera(shot, middle, radius, height)
+    else:
+        width = height
+        camera = ScaledOrthographicCamera(
+            torch.as_tensor(view.rotation(), dtype=torch.float32),
+            torch.tensor(height / (2.0 * (1.0 + settings.margin)), dtype=torch.float32),
+            torch.full((2,), (height - 1) / 2),
+        )
     vertices = torch.as_tensor((mesh.vertices - middle) / radius, dtype=torch.float32)[None]
     triangles = torch.as_tensor(mesh.triangles, dtype=torch.int64)
-    camera = ScaledOrthographicCamera(
-        torch.as_tensor(view.rotation(), dtype=torch.float32),
-        torch.tensor(scale * radius, dtype=torch.float32),
-        torch.full((2,), (samples - 1) / 2),
-    )
     with torch.inference_mode():
         rasterizer = rasterizer_named(settings.renderer)
-        fragments = rasterizer(camera.project(vertices), triangles, samples, samples)
-        color = _color(mesh, vertices, triangles, camera, fragments, settings)
+        fragments = rasterizer(camera.project(vertices), triangles, height, width)
+        color = _color(mesh, vertices, triangles, camera, fragments, settings, shot)
         picture = fragments.to_image(torch.cat([color, torch.ones_like(color[:, :1])], dim=1))
         # Means of light, not of levels: edges are blended in the linear range.
         packed = avg_pool2d(picture.permute(0, 3, 1, 2), settings.supersampling)[0]
     return finished(packed.permute(1, 2, 0).numpy(), settings)
 
 
+def _photo_camera(shot: Shot, middle: FloatArray, radius: float, height_px: int) -> Camera:
+    """The photo's camera for vertices brought to the unit sphere, in a picture of that height."""
+    seen = shot.camera.with_origin(middle).in_unit(1.0 / radius)
+    zoom = height_px / shot.height_px
+
+    def place(point_px: FloatArray) -> Tensor:  # centres of pixels stay centres
+        return torch.as_tensor((point_px + 0.5) * zoom - 0.5, dtype=torch.float32)
+
+    rotation = torch.as_tensor(seen.rotation, dtype=torch.float32)
+    if isinstance(seen, core_camera.PerspectiveCamera):
+        aside = (seen.shift_px - seen.centre_px) * (1, -1) / seen.scale_px_per_unit
+        return PerspectiveCamera(
+            rotation,
+            torch.as_tensor([*aside, -seen.distance], dtype=torch.float32),
+            torch.tensor(seen.focal_px * zoom, dtype=torch.float32),
+            place(seen.centre_px),
+        )
+    scale = torch.tensor(seen.scale_px_per_unit * zoom, dtype=torch.float32)
+    return ScaledOrthographicCamera(rotation, scale, place(seen.shift_px))
+
+
 def _color(
     mesh: Mesh,
     vertices: Tensor,
     triangles: Tensor,
-    camera: ScaledOrthographicCamera,
+    camera: Camera,
     fragments: Fragments,
     settings: PictureSettings,
+    shot: Shot | None,
 ) -> Tensor:
     """(P, 3) linear colour of each covered sample."""
     normals = torch.as_tensor(mesh.normals(), dtype=torch.float32)[None]
@@ -156,6 +244,8 @@ def _color(
     albedo = _albedo(mesh, fragments, settings)
     if settings.lighting == "none":
         return albedo
+    if settings.lighting == "photo" and shot is not None and shot.light is not None:
+        return albedo * _photo_light(mesh, facing, camera, shot.light, shot, settings)
     lights, ambient = _lights(settings.lighting, camera.rotation)
     visibility = None
     if settings.shadows:
@@ -170,6 +260,28 @@ def _color(
         albedo, facing, positions, towards_camera, lights,
         ambient=ambient, specular=0.04, shininess=24.0, visibility=visibility,
     )  # fmt: skip
+
+
+def _photo_light(
+    mesh: Mesh,
+    facing: Tensor,
+    camera: Camera,
+    light: FloatArray,
+    shot: Shot,
+    settings: PictureSettings,
+) -> Tensor:
+    """(P, 3) how much brighter than its texture the surface is when the head turns in the light.
+
+    The light stays where it was in the photo. A texture holds it already, as it fell on the head
+    then; so that in the photo's own view nothing changes. Clay and vertex colours hold none.
+    """
+    now = camera.rotation.numpy().astype(np.float64)
+    turned = turned_light(light, now.T @ shot.camera.rotation)
+    normals = facing.numpy()
+    brightness = shading(normals, turned)
+    if settings.style == "textured" and mesh.texture is not None:
+        brightness = brightness / shading(normals, light)
+    return torch.as_tensor(brightness, dtype=torch.float32)
 
 
 def _albedo(mesh: Mesh, fragments: Fragments, settings: PictureSettings) -> Tensor:
