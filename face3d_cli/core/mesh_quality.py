@@ -9,6 +9,8 @@ from scipy.spatial import cKDTree
 from face3d_cli.arrays import FloatArray, Mask, Points3, Triangles
 from face3d_cli.core.mesh import triangle_normals
 
+PATIENCE = 10  # rounds of unfolding
+
 
 def flipped_triangles(vertices: Points3, before: Points3, triangles: Triangles) -> Mask:
     """(F,) true where a triangle faces away from where it faced before the deformation."""
@@ -18,10 +20,12 @@ def flipped_triangles(vertices: Points3, before: Points3, triangles: Triangles) 
 
 
 def crossing_triangles(vertices: Points3, triangles: Triangles) -> Mask:
-    """(F,) true where a triangle is crossed by another that shares no vertex with it.
+    """(F,) true where a triangle is crossed by another that shares no edge with it.
 
     Two triangles cross when an edge of one passes through the inside of the other
-    (Moeller & Trumbore, Fast, Minimum Storage Ray-Triangle Intersection, 1997).
+    (Moeller & Trumbore, Fast, Minimum Storage Ray-Triangle Intersection, 1997); edges that start at
+    a common vertex are no crossing. Neighbours along an edge can only fold onto one another, which
+    `flipped_triangles` finds.
     """
     corners = vertices[triangles]
     centres = corners.mean(axis=1)
@@ -30,17 +34,22 @@ def crossing_triangles(vertices: Points3, triangles: Triangles) -> Mask:
     one, two = pairs.T
     close = np.linalg.norm(centres[one] - centres[two], axis=1) < radii[one] + radii[two]
     one, two = one[close], two[close]
-    shares = (triangles[one][:, :, None] == triangles[two][:, None, :]).any(axis=(1, 2))
-    one, two = one[~shares], two[~shares]
-    crossing = _edge_passes(corners[one], corners[two]) | _edge_passes(corners[two], corners[one])
+    same = triangles[one][:, :, None] == triangles[two][:, None, :]  # (N, 3, 3)
+    apart = same.sum(axis=(1, 2)) < 2
+    one, two, same = one[apart], two[apart], same[apart]
+    crossing = _edge_passes(corners[one], corners[two], same.any(axis=2))
+    crossing |= _edge_passes(corners[two], corners[one], same.any(axis=1))
     found = np.zeros(len(triangles), bool)
     found[one[crossing]] = True
     found[two[crossing]] = True
     return found
 
 
-def _edge_passes(edges_of: FloatArray, through: FloatArray) -> Mask:
-    """(N,) true where an edge of one (N, 3, 3) triangle passes through the other's inside."""
+def _edge_passes(edges_of: FloatArray, through: FloatArray, is_common: Mask) -> Mask:
+    """(N,) true where an edge of one (N, 3, 3) triangle passes through the other's inside.
+
+    Edges at a corner that is also the other's, (N, 3), are left out: they touch there.
+    """
     a, b, c = through[:, 0], through[:, 1], through[:, 2]
     ab, ac = b - a, c - a
     passes = np.zeros(len(through), bool)
@@ -55,7 +64,8 @@ def _edge_passes(edges_of: FloatArray, through: FloatArray) -> Mask:
             across = np.cross(offset, ab)
             v = np.einsum("nk,nk->n", along, across) / area
             t = np.einsum("nk,nk->n", ac, across) / area
-            passes |= (u > 0) & (v > 0) & (u + v < 1) & (t > 0) & (t < 1)
+            inside = (u > 0) & (v > 0) & (u + v < 1) & (t > 0) & (t < 1)
+            passes |= inside & ~is_common[:, corner] & ~is_common[:, (corner + 1) % 3]
     return passes
 
 
@@ -63,8 +73,8 @@ def unfold(vertices: Points3, before: Points3, triangles: Triangles, rounds: int
     """Undo flips and crossings of a deformation by smoothing its displacements around them.
 
     In every round the displacements of the vertices around bad triangles become the mean of their
-    neighbours', a little shortened; where the displacement is even, nothing can be flipped. The
-    rest of the mesh stays as it is.
+    neighbours'; where the displacement is even, nothing can be flipped. The rest of the mesh stays
+    as it is. It ends when all are sound, or when `PATIENCE` rounds bettered none.
 
     Args:
         vertices: (V, 3) deformed.
@@ -80,16 +90,19 @@ def unfold(vertices: Points3, before: Points3, triangles: Triangles, rounds: int
     degrees = np.maximum(adjacency.sum(axis=1), 1.0)[:, None]
     hopeless = crossing_triangles(before, triangles)
     around = np.zeros(len(vertices))
-    for _ in range(rounds):
+    fewest, best_round = len(triangles) + 1, 0
+    for turn in range(rounds):
         now = before + moved
         bad = flipped_triangles(now, before, triangles)
         bad |= crossing_triangles(now, triangles) & ~hopeless
-        if not bad.any():
+        if bad.sum() < fewest:
+            fewest, best_round = int(bad.sum()), turn
+        if fewest == 0 or turn - best_round >= PATIENCE:
             break
         seeds = np.zeros(len(vertices))
         seeds[triangles[bad].ravel()] = 1.0
         around += seeds + adjacency @ (seeds + adjacency @ seeds)  # and two rings further
-        smoothed = 0.95 * (adjacency @ moved) / degrees
+        smoothed = (adjacency @ moved) / degrees
         moved = np.where(around[:, None] > 0, smoothed, moved)
     unfolded: Points3 = before + moved
     return unfolded

@@ -13,6 +13,7 @@ from face3d_cli.arrays import Mask, Points2, Points3, RgbImage, Triangles
 from face3d_cli.core.camera import PoseDegrees, ScaledOrthographicCamera
 from face3d_cli.core.face_box import FaceBox
 from face3d_cli.core.mesh import METRES_PER_UNIT, Mesh
+from face3d_cli.core.slit import close_slit
 from face3d_cli.pipeline.locate import locate_faces, read_input
 from face3d_cli.pipeline.result import FaceReconstruction, Reconstruction, SavedMesh, StageTimings
 from face3d_cli.settings import MeshNetSettings, ReconstructSettings, TextureSettings
@@ -168,9 +169,11 @@ def _fit(
     from face3d_cli.stages.morphable import fit_surrey
 
     fit = fit_surrey(points, image.shape[:2], base.morphable)
-    vertices = fit.posed_vertices_mm
-    everywhere = np.ones(len(vertices), bool)
-    return FittedFace(vertices, fit.triangles, fit.uv, fit.landmarks_mm, fit.camera, everywhere)
+    closed = close_slit(fit.posed_vertices_mm, fit.triangles, fit.uv)  # teeth need a surface
+    everywhere = np.ones(len(closed.vertices), bool)
+    return FittedFace(
+        closed.vertices, closed.triangles, closed.uv, fit.landmarks_mm, fit.camera, everywhere
+    )
 
 
 def _start(

@@ -58,57 +58,62 @@ def parameterise(
         UsageError: a network does not fit the template.
     """
     if settings.parameters == "vertices":
-        return FreeVertices(template, start_colors, settings.smoothing)
+        return FreeVertices(template, start_colors, settings)
     return NetworkVertices(template, start_colors, inputs, settings.parameters)
 
 
 class FreeVertices:
-    """Every vertex and every colour is free, but steps of the vertices are diffused.
+    """Every vertex and every colour is free, but their steps are diffused.
 
     The optimiser turns u with v = (I + s L)^-1 u, so that a gradient on one vertex moves its
-    neighbourhood with it and triangles do not fold.
+    neighbourhood with it and triangles do not fold. Colours (their logits) are diffused by little:
+    vertices at the outline, of which hardly a pixel shows, keep their neighbours' colour.
 
     Source: Nicolet, Jacobson & Jakob, Large Steps in Inverse Rendering of Geometry, SIGGRAPH Asia
     2021, section 3.
     """
 
-    def __init__(self, template: Mesh, start_colors: FloatArray, smoothing: float) -> None:
+    def __init__(self, template: Mesh, start_colors: FloatArray, settings: MeshNetSettings) -> None:
         vertices = torch.from_numpy(template.vertices).float()
-        self._solve = _diffusion(template, smoothing)
+        self._solve = diffusion(template, settings.smoothing)
+        self._solve_color = diffusion(template, settings.color_smoothing)
         self._start = vertices
         self.moves = torch.zeros_like(vertices).requires_grad_(True)
         inside = torch.from_numpy(np.clip(start_colors, _EPS, 1 - _EPS)).float()
-        self.logits = torch.logit(inside).requires_grad_(True)
+        self._start_logits = torch.logit(inside)
+        self.tints = torch.zeros_like(inside).requires_grad_(True)
 
     def mesh(self) -> tuple[Tensor, Tensor]:
         """(1, V, 3) vertices and (1, V, 3) colours."""
         moves: Tensor = _Diffuse.apply(self.moves, self._solve)  # type: ignore[no-untyped-call]
-        vertices = self._start + moves
-        return vertices[None], torch.sigmoid(self.logits)[None]
+        tints: Tensor = _Diffuse.apply(self.tints, self._solve_color)  # type: ignore[no-untyped-call]
+        colors = torch.sigmoid(self._start_logits + tints)
+        return (self._start + moves)[None], colors[None]
 
     def groups(self, settings: MeshNetSettings) -> list[dict[str, Any]]:
         """Moves and colours, each with its learning rate."""
         scale = (1.0 + settings.smoothing) ** 0.5  # diffusion shortens most steps
+        color_scale = (1.0 + settings.color_smoothing) ** 0.5
         return [
             {"params": [self.moves], "lr": settings.learning_rate * scale},
-            {"params": [self.logits], "lr": settings.color_learning_rate},
+            {"params": [self.tints], "lr": settings.color_learning_rate * color_scale},
         ]
 
     def state(self) -> tuple[Tensor, Tensor]:
-        """Copies of moves and logits."""
-        return self.moves.detach().clone(), self.logits.detach().clone()
+        """Copies of moves and tints."""
+        return self.moves.detach().clone(), self.tints.detach().clone()
 
     def restore(self, state: tuple[Tensor, Tensor]) -> None:
         """Wind back."""
         with torch.no_grad():
             self.moves.copy_(state[0])
-            self.logits.copy_(state[1])
+            self.tints.copy_(state[1])
 
 
 Solve = Callable[[np.ndarray], np.ndarray]
 
 
-def _diffusion(template: Mesh, smoothing: float) -> Solve:
+def diffusion(template: Mesh, smoothing: float) -> Solve:
     """Solves (I + s L) x = b for (V, 3) b, with the combinatorial Laplacian L; factored once."""
     edges = edge_topology(torch.from_numpy(template.triangles.astype(np.int64))).vertices.numpy()
     rows, columns = edges.ravel(), edges[:, ::-1].ravel()

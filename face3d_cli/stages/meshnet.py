@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from pickle import UnpicklingError
@@ -28,9 +29,11 @@ from face3d_cli.io.atomic import atomic_path
 from face3d_cli.networks.perception import Features
 from face3d_cli.settings import MeshNetSettings
 from face3d_cli.stages.mesh_parameters import MeshParameterisation, parameterise
+from face3d_cli.stages.outline import widen_to_mask
 
 DIVERGED = 1e3  # times the best loss
 IMPROVED = 0.9995  # of the best loss counts as better
+ONE_THREAD_UP_TO_PX = 128  # smaller work than this is slower when it is shared
 
 StopReason = Literal["steps", "converged", "diverged"]
 Progress = Callable[[int, dict[str, float], Points3], None]  # step, losses, (V, 3) vertices
@@ -104,6 +107,32 @@ def optimise_mesh(
     check_shape(target.photo, (size, size, 3), "photo")
     check_shape(target.mask, (size, size), "mask")
     check_shape(start_colors, (len(template.vertices), 3), "start_colors")
+    is_small = size <= ONE_THREAD_UP_TO_PX and settings.parameters == "vertices"
+    with _threads(1 if is_small else torch.get_num_threads()):
+        return _optimise(target, template, start_colors, settings, features, checkpoint, progress)
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _optimise(
+    target: MeshTarget,
+    template: Mesh,
+    start_colors: FloatArray,
+    settings: MeshNetSettings,
+    features: Features | None,
+    checkpoint: Path | None,
+    progress: Progress | None,
+) -> FitResult:
+    size = settings.size_px
+    given, template = template, _laid_over_mask(target, template, settings)
     scene = _Scene(target, template, settings, features)
     with torch.random.fork_rng():  # networks are drawn with the seed; the caller's chance is kept
         torch.manual_seed(settings.seed)
@@ -137,7 +166,7 @@ def optimise_mesh(
     parameters.restore(run.kept)
     with torch.no_grad():
         vertices, colors = parameters.mesh()
-        sound = unfold(vertices[0].double().numpy(), template.vertices, template.triangles)
+        sound = unfold(vertices[0].double().numpy(), given.vertices, given.triangles)
         vertices = torch.from_numpy(sound).float()[None]
         color = scene.picture(vertices, colors, size).color
         photo, seen = scene.photo[size], scene.mask[size]
@@ -224,6 +253,15 @@ def _size_at(step: int, settings: MeshNetSettings) -> int:
     """Coarse first: half the size for the first share of the steps."""
     is_coarse = step < settings.coarse_share * settings.steps
     return settings.size_px // 2 if is_coarse else settings.size_px
+
+
+def _laid_over_mask(target: MeshTarget, template: Mesh, settings: MeshNetSettings) -> Mesh:
+    """The template, widened at half the size where the face goes on beyond it."""
+    size = settings.size_px // 2
+    mask = torch.from_numpy(np.asarray(target.mask, np.float32))[None, None]
+    small = resize(mask, size=(size, size), mode="area")[:, 0]
+    topology = edge_topology(torch.from_numpy(template.triangles.astype(np.int64)))
+    return replace(template, vertices=widen_to_mask(template, small, topology))
 
 
 def _optimizer(

@@ -57,3 +57,12 @@ def test_unfolding_repairs_folds_and_leaves_the_rest() -> None:
     np.testing.assert_array_equal(repaired[-64:], vertices[-64:])
     sound = mesh.vertices * (1.2, 0.9, 1.0)
     np.testing.assert_allclose(unfold(sound, mesh.vertices, mesh.triangles), sound)
+
+
+def test_triangles_with_a_common_corner_can_cross() -> None:
+    shared, flat = [0.0, 0, 0], [[4.0, 0, 0], [0, 4, 0]]
+    through = [[2.0, 1, -1], [1, 2, 1]]
+    aside = [[2.0, 1, 1], [1, 2, 2]]
+    triangles = np.array([[0, 1, 2], [0, 3, 4]], np.int32)
+    assert crossing_triangles(np.array([shared, *flat, *through]), triangles).all()
+    assert not crossing_triangles(np.array([shared, *flat, *aside]), triangles).any()
