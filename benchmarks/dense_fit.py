@@ -181,7 +181,7 @@ def fit(file: Path, asked: list[list[str]], every: int) -> None:
             limit = dense_settings.map_landmarks_from_yaw_deg
             if choice == "auto" and abs(heads["yaw_deg"][index]) >= limit:
                 inner = landmarks_of(map_px)[:, :2].astype(np.float64)
-                known = FacePoints(inner, extra, map_landmark_weights())
+                known = FacePoints(inner, extra, map_landmark_weights(dense_settings))
             start = time.process_time()
             found = fit_linear_face(model, [known], settings)
             spent.append(1e3 * (time.process_time() - start))

@@ -107,8 +107,8 @@ class LinearFitSettings:
     opening_noise: float = 0.015
     closed_lips: float = 0.02  # lips nearer than this are closed,
     closed_lids: float = 0.008  # and lids
-    dense_noise: float = 0.1
-    dense_depth_noise: float = 0.2
+    dense_noise: float = 0.25
+    dense_depth_noise: float = 0.5
     dense_slack: float = 0.03
     robust_from: float = 3.0
     shape_spread: float = 1.0
@@ -146,7 +146,8 @@ class DensePointSettings:
         hidden_below, seen_from: cosine between normal and viewer from which on a point is half
             hidden, and from which on it is seen.
         hidden_weight: of points turned away from the viewer.
-        map_landmarks_from_yaw_deg: from here on the map's landmarks replace the predicted ones.
+        map_landmarks_from_yaw_deg: from here on the map's landmarks replace the predicted ones,
+        map_landmark_weight: and count so much.
     """
 
     grid: int = 28
@@ -154,6 +155,7 @@ class DensePointSettings:
     seen_from: float = 0.4
     hidden_weight: float = 0.1
     map_landmarks_from_yaw_deg: float = 35.0
+    map_landmark_weight: float = 0.1
 
 
 @dataclass(frozen=True)

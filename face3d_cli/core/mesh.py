@@ -184,6 +184,7 @@ def with_one_texture(meshes: Sequence[Mesh]) -> list[Mesh]:
         place_of[key] = column, columns - 1 - row
     moved = []
     for mesh in meshes:
+        assert mesh.uv is not None
         picture = mesh.texture if mesh.texture is not None else _GREY
         # Half a texel inside the cell: its neighbour must not shine through.
         inside = np.clip(mesh.uv, 0.5 / side, 1.0 - 0.5 / side)

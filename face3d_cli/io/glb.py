@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from face3d_cli.arrays import FloatArray, Points3, RgbImage
-from face3d_cli.core.mesh import METRES_PER_UNIT, Mesh, vertex_normals
+from face3d_cli.arrays import FloatArray, Points3, RgbImage, Triangles
+from face3d_cli.core.mesh import METRES_PER_UNIT, Mesh, TextureTile, vertex_normals
 from face3d_cli.io.atomic import atomic_path
 from face3d_cli.io.image import encode_png
 from face3d_cli.settings import MeshFileSettings, TextureFormat, Unit
@@ -169,10 +169,12 @@ class _Scene:
                 }
                 for delta in mesh.blendshapes.values()
             ]
-        parts = [
-            (f"{mesh.name}_{tile.name}", mesh.triangles[tile.triangles], tile)
-            for tile in mesh.tiles
-        ]
+        parts: list[tuple[str, Triangles, Mesh | TextureTile]] = [(mesh.name, mesh.triangles, mesh)]
+        if mesh.tiles:
+            parts = [
+                (f"{mesh.name}_{tile.name}", mesh.triangles[tile.triangles], tile)
+                for tile in mesh.tiles
+            ]
         primitives = [
             {
                 "attributes": attributes,
@@ -182,7 +184,7 @@ class _Scene:
                 **self._looks(source.texture, source.segmentation, name),
                 **targets,
             }
-            for name, triangles, source in parts or [(mesh.name, mesh.triangles, mesh)]
+            for name, triangles, source in parts
         ]
         entry: dict[str, Any] = {"name": mesh.name, "primitives": primitives}
         if mesh.blendshapes:

@@ -202,6 +202,7 @@ def _bake(
     image: RgbImage, fit: IctFit, settings: TextureSettings, timings: StageTimings
 ) -> tuple[HeadLooks, BakedTexture, dict[str, float] | None, FloatArray | None]:
     from face3d_cli.core.ict_topology import NARROW_FACE
+    from face3d_cli.core.segmentation_classes import mask_of
     from face3d_cli.stages.head_light import head_light
     from face3d_cli.stages.ict_head import HeadLooks
     from face3d_cli.stages.ict_model import IctModel, narrow_triangles
@@ -219,7 +220,8 @@ def _bake(
     with timings.measure("texture"):
         head = IctModel.load().objects["head"]
         usable = found.usable if found else None
-        textured = bake_head(image, fit.posed_mm, head, camera, settings, usable)
+        hair = mask_of(found.labels, ("hair", "hat")) if found else None
+        textured = bake_head(image, fit.posed_mm, head, camera, settings, usable, hair)
         baked, classes = textured.baked, None
         if found is not None:
             side = len(textured.regions["face"])

@@ -273,7 +273,7 @@ class Reconstruction:
         names = [each.stem for each in numbered(path, len(self.faces))]
         scale = float(np.median([face.camera.scale_px_per_unit for face in self.faces]))
         middle = (np.array(self.image.shape[1::-1]) - 1) / 2
-        nodes = []
+        nodes, places_m = [], []
         for name, face in zip(names, self.faces, strict=True):
             place = np.zeros(3)
             if layout == "photo":
@@ -283,9 +283,10 @@ class Reconstruction:
                 replace(mesh, name=f"{name}_{mesh.name}" if face.parts else name)
                 for mesh in (face.mesh, *face.parts)
             ]
+            places_m.append(place)
             nodes.append(FaceNode(name, tuple(meshes), face.landmarks_3d_m, place))
         frame = frame_of(path, unit=unit)
-        shots = self._shots(names, [node.place_m for node in nodes])
+        shots = self._shots(names, places_m)
         groups = [nodes] if layout is not None else [[node] for node in nodes]
         own_shots = [shots] if layout is not None else [[shot] for shot in shots]
         with self.timings.measure("write"):

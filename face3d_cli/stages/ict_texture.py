@@ -11,7 +11,7 @@ import numpy.typing as npt
 from scipy import sparse
 from scipy.sparse.linalg import spsolve
 
-from face3d_cli.arrays import FloatArray, Points2, Points3, RgbImage, Triangles
+from face3d_cli.arrays import FloatArray, Mask, Points2, Points3, RgbImage, Triangles
 from face3d_cli.core.camera import ScaledOrthographicCamera
 from face3d_cli.core.head_parts import REGIONS, HeadObject, Region
 from face3d_cli.core.ict_topology import PARTS
@@ -26,6 +26,7 @@ USUAL_SKIN_LEVEL = 165.0  # mean level of skin in an evenly lit photo
 SKIN_PULL = 2e-3  # how strongly the skull's colour tends to the skin's mean
 SMALLEST_FACE_PX = 256
 RIM = 0.012  # of the head's extent in the photo
+HAIRLINE = (0.012, 0.045)  # the same: skin so near to hair is not used, and used from there on
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ def bake_head(
     camera: ScaledOrthographicCamera,
     settings: TextureSettings = TextureSettings(),
     usable: FloatArray | None = None,
+    hair: Mask | None = None,
     colors: HeadColors = HeadColors(),
 ) -> HeadTexture:
     """Make the one texture of head and eyes.
@@ -62,15 +64,17 @@ def bake_head(
         camera: projects `vertices` into the photo.
         settings: side of the whole texture, and what counts as seen.
         usable: (H, W) float 0..1, how far each pixel shows skin; None uses all of it.
+        hair: (H, W) True on hair and hats; the skin beside them is left out softly.
         colors: of what photos do not show.
 
     Raises:
         UsageError: the size is outside 256..4096.
     """
     if usable is not None:
-        usable = _without_rim(
-            usable, np.ptp(camera.project(vertices[head.vertex_of_corner]), axis=0)
-        )
+        extent_px = np.ptp(camera.project(vertices[head.vertex_of_corner]), axis=0)
+        usable = _without_rim(usable, extent_px)
+        if hair is not None:
+            usable = usable * _away_from(hair, float(extent_px.max()))
     corners, triangles = face_of(head)
     side = max(SMALLEST_FACE_PX, _region_px(REGIONS["face"], settings.size_px))
     face = bake_texture(
@@ -106,6 +110,13 @@ def _without_rim(usable: FloatArray, extent_px: FloatArray) -> FloatArray:
     radius = max(1, round(RIM * float(extent_px.max())))
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
     return np.asarray(cv2.erode(np.asarray(usable, np.float32), kernel), np.float32)
+
+
+def _away_from(hair: Mask, extent_px: float) -> FloatArray:
+    """0 near hair, 1 far from it: at a hairline skin is seen through hairs, and in their shade."""
+    away = cv2.distanceTransform((~hair).astype(np.uint8), cv2.DIST_L2, 5) / max(extent_px, 1.0)
+    near, far = HAIRLINE
+    return np.asarray(np.clip((away - near) / (far - near), 0.0, 1.0), np.float32)
 
 
 @lru_cache(maxsize=4)

@@ -54,12 +54,12 @@ def face_points(
     yaw_deg = PoseDegrees.from_rotation(position_map.camera.rotation).yaw
     if abs(yaw_deg) < settings.map_landmarks_from_yaw_deg:
         return FacePoints(landmarks_px, dense)
-    return FacePoints(position_map.landmarks_px, dense, map_landmark_weights())
+    return FacePoints(position_map.landmarks_px, dense, map_landmark_weights(settings))
 
 
-def map_landmark_weights() -> FloatArray:
+def map_landmark_weights(settings: DensePointSettings = DensePointSettings()) -> FloatArray:
     """(68,) 0 where LANDMARK_UV follows the annotation of 300W-LP instead of ICT-FaceKit's."""
-    weights = np.ones(NUM_LANDMARKS)
+    weights = np.full(NUM_LANDMARKS, settings.map_landmark_weight)
     for group in (JAW, RIGHT_BROW, LEFT_BROW, NOSE_BRIDGE):
         weights[group] = 0.0
     return weights

@@ -119,7 +119,7 @@ def parse_view(text: str) -> View:
     try:
         numbers = [float(part) for part in text.split(",")]
         if len(numbers) in (1, 2) and np.isfinite(numbers).all():
-            return View(*numbers)
+            return View(numbers[0], numbers[1] if len(numbers) == 2 else 0.0)
     except ValueError:
         pass
     raise UsageError(
