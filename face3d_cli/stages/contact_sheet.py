@@ -54,7 +54,7 @@ def draw_contact_sheet(
         image: (H, W, 3) photo.
         box: the face.
         landmarks_px: (68, 2).
-        mesh: textured, in the head frame.
+        mesh: textured or with vertex colours (grey without either), in the head frame.
         camera: projects the mesh into the photo.
 
     Returns:
@@ -70,7 +70,7 @@ def draw_contact_sheet(
 
 
 def render_view(mesh: Mesh, yaw_deg: float, size_px: int) -> RgbImage:
-    """The textured mesh turned about its vertical axis, lightly shaded, seen from the front."""
+    """The textured or vertex-coloured mesh turned about its vertical axis, lightly shaded, seen from the front."""
     yaw = np.radians(yaw_deg)
     turn = np.array([[np.cos(yaw), 0, np.sin(yaw)], [0, 1, 0], [-np.sin(yaw), 0, np.cos(yaw)]])
     vertices = mesh.vertices @ turn.T
@@ -95,6 +95,8 @@ def _shaded(mesh: Mesh, points: Points2, turned: Points3, size: tuple[int, int])
         texels = np.column_stack([mesh.uv[:, 0], 1.0 - mesh.uv[:, 1]]) * side - 0.5
         where = raster.interpolate(texels, mesh.triangles).astype(np.float32)
         color = cv2.remap(mesh.texture, where, None, cv2.INTER_LINEAR).astype(np.float64)
+    elif mesh.vertex_colors is not None:
+        color = raster.interpolate(mesh.vertex_colors.astype(np.float64), mesh.triangles)
     picture[covered] = (color * light)[covered].astype(np.uint8)
     return picture
 
