@@ -70,7 +70,7 @@ def draw_contact_sheet(
 
 
 def render_view(mesh: Mesh, yaw_deg: float, size_px: int) -> RgbImage:
-    """The textured or vertex-coloured mesh turned about its vertical axis, lightly shaded, seen from the front."""
+    """The mesh turned about its vertical axis, lightly shaded, in its texture or vertex colours."""
     yaw = np.radians(yaw_deg)
     turn = np.array([[np.cos(yaw), 0, np.sin(yaw)], [0, 1, 0], [-np.sin(yaw), 0, np.cos(yaw)]])
     vertices = mesh.vertices @ turn.T

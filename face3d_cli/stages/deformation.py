@@ -13,6 +13,7 @@ from face3d_cli.diff.cameras import ScaledOrthographicCamera, rotation_from_axis
 from face3d_cli.diff.edges import edge_topology
 from face3d_cli.diff.lighting import DirectionalLight, phong
 from face3d_cli.diff.render import Surface, render
+from face3d_cli.diff.threads import limited_threads
 from face3d_cli.stages.meshnet import FitResult, MeshTarget
 
 _VIEW_YAWS_RAD = (0.0, 0.7)
@@ -55,7 +56,7 @@ def draw_deformation(
                     specular=0.1,
                 )
 
-            with torch.no_grad():
+            with torch.no_grad(), limited_threads(1):
                 picture = render(
                     vertices,
                     corners,

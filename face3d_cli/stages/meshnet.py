@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from pickle import UnpicklingError
@@ -24,6 +23,7 @@ from face3d_cli.diff.cameras import ScaledOrthographicCamera
 from face3d_cli.diff.edges import edge_topology
 from face3d_cli.diff.losses import chamfer, image, perceptual, smoothness
 from face3d_cli.diff.render import Picture, render
+from face3d_cli.diff.threads import limited_threads
 from face3d_cli.errors import UnreadableInput, UsageError
 from face3d_cli.io.atomic import atomic_path
 from face3d_cli.networks.perception import Features
@@ -108,18 +108,8 @@ def optimise_mesh(
     check_shape(target.mask, (size, size), "mask")
     check_shape(start_colors, (len(template.vertices), 3), "start_colors")
     is_small = size <= ONE_THREAD_UP_TO_PX and settings.parameters == "vertices"
-    with _threads(1 if is_small else torch.get_num_threads()):
+    with limited_threads(1 if is_small else torch.get_num_threads()):
         return _optimise(target, template, start_colors, settings, features, checkpoint, progress)
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _optimise(
