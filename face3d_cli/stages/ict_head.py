@@ -17,6 +17,9 @@ from face3d_cli.stages.ict_model import IctModel
 from face3d_cli.stages.ict_segmentation import CLASS_OF_REGION, head_classes, plain_class
 
 SMALLEST_MOVE_MM = 1e-3  # an expression that moves an object less is not a key of it
+# Upper and lower landmarks of each eye's lids; closed ones overlap by so much in height.
+LID_PAIRS = {"L": ((43, 47), (44, 46)), "R": ((38, 40), (37, 41))}
+LIDS_OVERLAP_MM = 0.3
 EYE_CLASS = {"eye_left": "left_eye", "eye_right": "right_eye"}
 FIRST_TILE = 1001  # of UDIM
 LOOK_DEG = 25.0  # how far an eye turns when it looks to a side
@@ -55,6 +58,7 @@ def head_meshes(
         the lids alone.
     """
     model = IctModel.load()
+    blinks = {f"eyeBlink_{side}": blink_factor(fit.neutral_mm, side) for side in LID_PAIRS}
     meshes = []
     classes = None
     if looks is not None and looks.face_classes is not None:
@@ -70,7 +74,12 @@ def head_meshes(
             moved = 10.0 * delta[at].astype(np.float64)
             if is_head or np.abs(moved).max() > SMALLEST_MOVE_MM:
                 blendshapes[expression] = moved
-        weights = fit.expression if with_expression else {}
+        weights = dict(fit.expression) if with_expression else {}
+        for key, factor in blinks.items():
+            if is_head or key in blendshapes:
+                blendshapes[key] = factor * blendshapes[key]
+            if key in weights:
+                weights[key] /= factor  # the photo's expression stays what it was
         vertices = fit.neutral_mm[at]
         pivot = None if is_head else eye_centre(vertices)
         if pivot is not None:
@@ -92,6 +101,27 @@ def head_meshes(
             )
         )
     return tuple(meshes)
+
+
+def blink_factor(neutral_mm: Points3, side: str) -> float:
+    """How much further than the model's the lids of this person must go to meet, at least 1.
+
+    The model's `eyeBlink` closes an opening of the mean's height; wider eyes stay ajar by what they
+    are wider, up to 3 mm.
+
+    Args:
+        neutral_mm: (V, 3) the person without expression.
+        side: "L" or "R".
+    """
+    model = IctModel.load()
+    delta = model.expression_cm[model.expression_names.index(f"eyeBlink_{side}")]
+    needed = 1.0
+    for upper, lower in LID_PAIRS[side]:
+        pair = model.landmark_vertices[[upper, lower]]
+        opening = float(neutral_mm[pair[0], 1] - neutral_mm[pair[1], 1])
+        closing = 10.0 * float(delta[pair[1], 1] - delta[pair[0], 1])
+        needed = max(needed, (opening + LIDS_OVERLAP_MM) / closing)
+    return needed
 
 
 def _tiles(part: HeadObject, looks: HeadLooks) -> tuple[TextureTile, ...]:

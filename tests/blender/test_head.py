@@ -52,7 +52,8 @@ def test_a_head_arrives_upright_at_real_size_with_53_shape_keys_and_eyes_that_tu
         assert 0 <= key["value"] <= 1
         if name != "Basis" and not name.startswith("eyeLook"):
             assert 0.0005 < key["moved"] < 0.08, name
-            assert key["value"] == pytest.approx(fitted[name], abs=1e-4)
+            if not name.startswith("eyeBlink"):  # these close this person's lids at 1
+                assert key["value"] == pytest.approx(fitted[name], abs=1e-4)
     for side, sign in (("left", 1), ("right", -1)):
         eye = np.array(objects[f"head_eye_{side}"]["points"])
         middle = (eye.min(axis=0) + eye.max(axis=0)) / 2

@@ -153,7 +153,10 @@ def test_glb_holds_nodes_empties_keys_and_terms(result, tmp_path):
     ]  # fmt: skip
     head = document["meshes"][0]
     assert len(head["extras"]["targetNames"]) == len(head["weights"]) == 53
-    assert len(document["images"]) == len(document["materials"]) == 1
+    looks = {m["primitives"][0]["material"] for m in document["meshes"]}
+    assert len(looks) == 1  # one texture for all, beside those of the classes
+    assert document["materials"][looks.pop()]["name"] == "astronaut_head"
+    assert len(document["images"]) == len(document["materials"]) == 4
     assert "MIT" in {each["licence"] for each in document["asset"]["extras"]["licences"]}
     meshes = load_meshes(saved.mesh)
     for mesh, ours in zip(meshes, (result.faces[0].mesh, *result.faces[0].parts), strict=True):
