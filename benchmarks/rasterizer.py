@@ -1,6 +1,6 @@
 """How fast is the differentiable renderer, beside PyTorch3D and a plain sketch, in one run?
 
-    python benchmarks/rasterizer.py [--sizes 64 128 256] [--repeats 7] [--json OUT]
+    python benchmarks/rasterizer.py [--sizes 64 128 256] [--repeats 7] [--curve] [--json OUT]
 
 Needs the Surrey model (`face3d models pull surrey`). PyTorch3D is measured where it is installed.
 Every line gives the median and the smallest time; the machine's noise hits all lines of a run.
@@ -223,15 +223,53 @@ def sphere_mesh(num_triangles: int) -> tuple[Tensor, Tensor]:
     return vertices, torch.cat([lower, upper])
 
 
+def curve(repeats: int) -> list[dict]:
+    """Print CPU times against triangles and covered pixels, and the plane that fits them best."""
+    print("triangles   covered px   rasterisation, CPU ms (smallest)   wall ms (median)")
+    records = []
+    for size in (256, 512, 1024):
+        for wanted in (1_000, 10_000, 30_000, 100_000, 300_000):
+            ball, faces = sphere_mesh(wanted)
+            scene = Scene(ball, faces, size)
+            covered = len(rasterize(scene.camera.project(scene.vertices), faces, size, size).pixel)
+            used, wall = [], []
+            for _ in range(repeats):
+                begun = time.process_time(), time.perf_counter()
+                scene.raster()
+                used.append((time.process_time() - begun[0]) * 1e3)
+                wall.append((time.perf_counter() - begun[1]) * 1e3)
+            print(
+                f"{len(faces):9d} {covered:12d} {min(used):12.1f} {statistics.median(wall):12.1f}",
+                flush=True,
+            )
+            record = {"triangles": len(faces), "covered_px": covered, "cpu_ms": min(used)}
+            records.append({**record, "wall_ms": wall})
+    table = np.array([[1, each["triangles"], each["covered_px"]] for each in records], float)
+    measured = np.array([each["cpu_ms"] for each in records])
+    weighted = table / measured[:, None]  # relative errors count
+    plane = np.linalg.lstsq(weighted, np.ones(len(measured)), rcond=None)[0]
+    away = np.abs(table @ plane / measured - 1)
+    print(
+        f"CPU ms = {plane[0]:.2f} + {1e3 * plane[1]:.3f} per 1,000 triangles + "
+        f"{1e3 * plane[2]:.4f} per 1,000 pixels; off by {np.median(away):.0%} (median), "
+        f"{away.max():.0%} (most)"
+    )
+    return records
+
+
 def main() -> None:
     """Run every comparison and print it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", type=int, nargs="+", default=[64, 128, 256])
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--curve", action="store_true", help="only the cost against triangles")
     parser.add_argument("--json")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
+    if arguments.curve:
+        curve(arguments.repeats)
+        return
     warnings.simplefilter("ignore")
     try:
         import pytorch3d
@@ -258,14 +296,7 @@ def main() -> None:
         ours = Scene(vertices, triangles, size)
         work = {"ours": ours.raster, "sketch": ours.raster_sketch}
         report(size, "rasterisation", timed(work, dict.fromkeys(work, many)), records)
-    print("triangles   covered px   rasterisation at 1024 px")
-    for wanted in (1_000, 3_000, 10_000, 30_000, 100_000, 300_000):
-        ball, faces = sphere_mesh(wanted)
-        scene = Scene(ball, faces, 1024)
-        times = timed({"ours": scene.raster}, {"ours": arguments.repeats})["ours"]
-        covered = len(rasterize(scene.camera.project(scene.vertices), faces, 1024, 1024).pixel)
-        print(f"{len(faces):9d} {covered:12d} {statistics.median(times):12.1f} ms", flush=True)
-        records.append({"triangles": len(faces), "covered_px": covered, "times_ms": times})
+    records.extend(curve(arguments.repeats))
     if arguments.json:
         with open(arguments.json, "w", encoding="utf-8") as handle:
             json.dump({"machine": platform.platform(), "results": records}, handle, indent=1)
