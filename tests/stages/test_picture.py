@@ -10,15 +10,17 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from face3d_cli.cli.app import app
+from face3d_cli.core.camera import PerspectiveCamera, ScaledOrthographicCamera
 from face3d_cli.core.mesh import Mesh
 from face3d_cli.core.primitives import icosphere
-from face3d_cli.errors import UsageError
+from face3d_cli.errors import UnreadableInput, UsageError
 from face3d_cli.io.animation import save_animation
 from face3d_cli.io.mesh import save_mesh
 from face3d_cli.settings import PictureSettings
-from face3d_cli.stages.picture import View, draw_mesh, parse_view
+from face3d_cli.stages.picture import Shot, View, draw_mesh, parse_view, shot_from_json
 
 RED, BLUE = (220, 30, 30), (30, 30, 220)
+CAMERA_JSON = ScaledOrthographicCamera(np.eye(3), 30.0, np.array([31.5, 31.5])).to_json()
 PLAIN = PictureSettings(size_px=64, lighting="none", margin=0.0, background=None)
 
 
@@ -116,6 +118,74 @@ def test_views_are_read_by_name_or_in_degrees():
     for wrong in ("sideways", "1,2,3", "nan", ""):
         with pytest.raises(UsageError, match="view"):
             parse_view(wrong)
+
+
+@pytest.mark.parametrize("distance", [None, 6.0])
+def test_the_photo_s_view_shows_the_mesh_where_its_camera_does(square, distance):
+    turn = View(20.0, 10.0).rotation()
+    shift, centre = np.array([70.0, 30.0]), np.array([59.5, 39.5])
+    camera = ScaledOrthographicCamera(turn, 15.0, shift)
+    if distance is not None:
+        camera = PerspectiveCamera(turn, 15.0, shift, distance, centre)
+    settings = replace(PLAIN, size_px=160, supersampling=1)  # twice the photo
+    picture = draw_mesh(square, View(in_photo=True), settings, Shot(camera, 120, 80))
+    assert picture.shape == (160, 240, 4)
+    inside = np.array([[-0.9, 0.9, 0], [0.9, 0.9, 0], [-0.9, -0.9, 0], [0.9, -0.9, 0]])
+    places = np.rint((camera.project(inside) + 0.5) * 2 - 0.5).astype(int)
+    for (column, row), color in zip(places, (RED, RED, BLUE, BLUE), strict=True):
+        np.testing.assert_allclose(picture[row, column], (*color, 255), atol=2)
+    outside = np.rint((camera.project(1.2 * inside) + 0.5) * 2 - 0.5).astype(int)
+    assert all(picture[row, column, 3] == 0 for column, row in outside)
+
+
+def test_the_photo_s_light_stays_when_the_head_turns(square):
+    light = np.zeros((9, 3))
+    light[0], light[3] = 3.5, 1.0  # brighter from the picture's right
+    shot = Shot(ScaledOrthographicCamera(np.eye(3), 30.0, np.array([31.5, 31.5])), 64, 64, light)
+    lit = replace(PLAIN, lighting="photo")
+    own = draw_mesh(square, View(in_photo=True), lit, shot)
+    np.testing.assert_allclose(own[20, 32], (*RED, 255), atol=1)  # the texture holds the light
+    towards, away = (draw_mesh(square, View(yaw), lit, shot)[20, 32, 0] for yaw in (50.0, -50.0))
+    assert towards > own[20, 32, 0] > away
+    clay = replace(lit, style="clay")
+    towards, away = (draw_mesh(square, View(yaw), clay, shot)[32, 32, 0] for yaw in (50.0, -50.0))
+    assert towards > away + 20
+
+
+def test_what_knows_no_photo_is_refused(square):
+    with pytest.raises(UsageError, match="camera of a photo"):
+        draw_mesh(square, parse_view("photo"), PLAIN)
+    with pytest.raises(UsageError, match="light of a photo"):
+        draw_mesh(square, View(), replace(PLAIN, lighting="photo"))
+    for damaged in (
+        {},
+        {"camera": {"model": "fisheye"}, "photo_size_px": [4, 4]},
+        {"camera": CAMERA_JSON, "photo_size_px": [0, 4]},
+        {"camera": CAMERA_JSON, "photo_size_px": [4, 4], "light_rgb": [1.0]},
+    ):
+        with pytest.raises(UnreadableInput, match="damaged"):
+            shot_from_json(damaged, 1.0)
+    assert shot_from_json({"camera": CAMERA_JSON, "photo_size_px": [4, 5]}, 1e-3).height_px == 5
+
+
+def test_mitsuba_traces_the_same_picture(square):
+    pytest.importorskip("mitsuba", reason="needs face3d[mitsuba]")
+    settings = replace(PLAIN, renderer="mitsuba", samples=32)
+    traced = draw_mesh(square, View(), settings).astype(float)
+    drawn = draw_mesh(square, View(), replace(PLAIN, margin=settings.margin)).astype(float)
+    assert np.abs(traced[..., 3] - drawn[..., 3]).mean() < 6.0
+    red, blue = traced[20, 24:40, :3].mean(axis=0), traced[44, 24:40, :3].mean(axis=0)
+    assert red[0] > 2 * red[2]
+    assert blue[2] > 2 * blue[0]
+    with pytest.raises(UsageError, match="mitsuba draws"):
+        draw_mesh(square, View(), replace(settings, style="depth"))
+    with pytest.raises(UsageError, match="mitsuba does not draw"):
+        draw_mesh(
+            square,
+            View(in_photo=True),
+            settings,
+            shot_from_json({"camera": CAMERA_JSON, "photo_size_px": [4, 4]}, 1.0),
+        )
 
 
 def test_a_mesh_without_uv_shows_none():
