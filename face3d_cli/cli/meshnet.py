@@ -128,6 +128,7 @@ def meshnet(
 
     require_mesh_suffix(out)
     files = MeshNetFiles(out, history, plot, gif, compare, steps)
+    files.require_apart()
     with output.progress(steps, "starting") as advance:
 
         def show(step: int, losses: dict[str, float], vertices: Points3) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from face3d_cli.arrays import Points3
-from face3d_cli.errors import StageError
+from face3d_cli.errors import StageError, UsageError
 
 if TYPE_CHECKING:
     from face3d_cli.pipeline.meshnet import MeshNetResult
@@ -38,6 +38,27 @@ class MeshNetFiles:
     compare: Path | None = None
     steps: int = 0
     shapes: list[Points3] = field(default_factory=list)
+
+    def require_apart(self) -> None:
+        """Refuse names of which one file would overwrite another.
+
+        Raises:
+            UsageError: two names are the same, or one is that of the OBJ's texture or material.
+        """
+        taken = [self.mesh]
+        if self.mesh.suffix.lower() == ".obj":
+            taken += [self.mesh.with_suffix(suffix) for suffix in (".mtl", ".png", ".jpg")]
+        places = {path.resolve() for path in taken}
+        for path in (self.history, self.plot, self.gif, self.compare):
+            if path is None:
+                continue
+            if path.resolve() in places:
+                raise UsageError(
+                    f"{path} would be written twice: the mesh, its texture and every other file "
+                    "need names of their own",
+                    hint=f"try {path.with_stem(path.stem + '_2')}",
+                )
+            places.add(path.resolve())
 
     def progress(self, step: int, losses: dict[str, float], vertices: Points3) -> None:
         """Keep a shape now and then; to be called after every step."""

@@ -103,7 +103,7 @@ def test_a_checkpoint_is_continued_from(sample_photo, tmp_path):
     [
         (("--size", 100), "64, 128 or 256"),
         (("--init", "sphere"), "hemisphere"),
-        (("--parameters", "meshnet"), "the template has 3448"),
+        (("--parameters", "meshnet"), "the template has 3517"),
         (("--weight-mse", -1), "weight-mse"),
     ],
 )
@@ -112,6 +112,15 @@ def test_what_cannot_be_done_is_refused_as_usage(sample_photo, tmp_path, options
     result = meshnet(sample_photo, "-o", tmp_path / "face.obj", *options)
     assert result.exit_code == 2
     assert said in " ".join(result.stderr.split())
+    assert files_in(tmp_path) == set()
+
+
+@pytest.mark.parametrize("name", ["face.png", "face.mtl", "face.obj", "losses.csv"])
+def test_no_file_is_written_over_another(sample_photo, tmp_path, name):
+    given = ("--plot", tmp_path / name, "--history", tmp_path / "losses.csv")
+    result = meshnet(sample_photo, "-o", tmp_path / "face.obj", *given)
+    assert result.exit_code == 2
+    assert "written twice" in " ".join(result.stderr.split())
     assert files_in(tmp_path) == set()
 
 
