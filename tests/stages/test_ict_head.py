@@ -10,15 +10,19 @@ import numpy as np
 import pytest
 
 from face3d_cli.core.camera import ScaledOrthographicCamera
+from face3d_cli.core.ict_topology import PARTS
 from face3d_cli.core.mesh import merged, triangle_normals
+from face3d_cli.errors import UsageError
+from face3d_cli.io.glb_reader import load_shots
 from face3d_cli.io.mesh import load_mesh, load_meshes
 from face3d_cli.pipeline.head import reconstruct_person
 from face3d_cli.pipeline.single import reconstruct
-from face3d_cli.settings import ReconstructSettings, TextureSettings
+from face3d_cli.settings import CameraSettings, ReconstructSettings, TextureSettings
 from face3d_cli.stages.ict_fit import fit_ict
-from face3d_cli.stages.ict_head import head_meshes
+from face3d_cli.stages.ict_head import LID_PAIRS, LIDS_OVERLAP_MM, head_meshes
 from face3d_cli.stages.ict_model import IctModel
 from face3d_cli.stages.linear_fit import FacePoints
+from face3d_cli.stages.picture import shot_from_json
 
 pytestmark = pytest.mark.usefixtures("ict")
 SETTINGS = ReconstructSettings(method="ict", texture=TextureSettings(size_px=512))
@@ -195,3 +199,70 @@ def test_photos_of_one_person_share_the_shape(ict, sample_photo):
     shapes = [each.faces[0].coefficients["shape"] for each in found]
     assert shapes[0] == shapes[1]
     assert merged((found[0].faces[0].mesh, *found[0].faces[0].parts)).texture is None
+
+
+def test_scans_are_compared_with_the_face_alone(result):
+    face = result.faces[0]
+    vertices, triangles = face.face_part()
+    head = IctModel.load().objects["head"]
+    assert (head.vertex_of_corner[np.unique(triangles)] < PARTS["face"].end_vertex + 100).all()
+    np.testing.assert_array_equal(vertices, face.mesh.posed().vertices)
+    behind = vertices[np.unique(triangles), 2].min()
+    assert behind > face.whole().vertices[:, 2].min() + 0.03  # the back of the skull is not there
+
+
+def test_heads_are_fitted_to_the_map_unless_told_otherwise(result, sample_photo):
+    found = result.faces[0].fitted_to
+    assert found["landmarks"] == "predicted"
+    assert found["dense_points"] > 400
+    assert "prnet-resnet18" in {each["what"] for each in result.licences()}
+    alone = reconstruct(sample_photo, replace(SETTINGS, dense=None, texture=None))
+    assert alone.faces[0].fitted_to == {
+        "landmarks": "predicted", "dense_points": 0, "network": None
+    }  # fmt: skip
+    assert "prnet-resnet18" not in {each["what"] for each in alone.licences()}
+    assert alone.faces[0].coefficients != result.faces[0].coefficients
+
+
+def test_a_perspective_camera_shows_the_head_where_the_landmarks_are(sample_photo, tmp_path):
+    seen_by = CameraSettings("perspective", 50.0)
+    found = reconstruct(sample_photo, replace(SETTINGS, camera=seen_by))
+    (face,) = found.faces
+    away = face.camera.project(face.landmarks_3d_m) - face.landmarks_px
+    assert np.linalg.norm(away, axis=1).mean() == pytest.approx(face.fit_error_px, rel=1e-6)
+    assert 0.3 < face.camera.distance < 3.0  # metres
+    assert face.visible_share > 0.1
+    (saved,) = found.save(tmp_path / "near.glb", unit="mm")
+    (shot,) = load_shots(saved.mesh)
+    seen = shot_from_json(shot, 1e-3)
+    whole = load_mesh(saved.mesh).posed()
+    np.testing.assert_allclose(
+        seen.camera.project(whole.vertices), face.camera.project(face.whole().vertices), atol=0.05
+    )
+    with pytest.raises(UsageError, match="field-of-view"):
+        reconstruct(sample_photo, replace(SETTINGS, camera=CameraSettings("perspective", 0.0)))
+
+
+def test_a_texture_for_each_tile_is_for_glb(sample_photo, tmp_path):
+    texture = replace(SETTINGS.texture, layout="udim")
+    found = reconstruct(sample_photo, replace(SETTINGS, texture=texture))
+    (saved,) = found.save(tmp_path / "tiles.glb")
+    names = {mesh.name for mesh in load_meshes(saved.mesh)}
+    assert len(load_meshes(saved.mesh)) == 6
+    assert {"tiles_eye_left", "tiles_eye_right"} < names
+    with pytest.raises(UsageError, match=r"for \.glb files"):
+        found.save(tmp_path / "tiles.obj")
+
+
+def test_eye_blink_brings_the_lids_of_every_person_together(fits):
+    model = IctModel.load()
+    for fit in fits:
+        head = head_meshes(fit, None)[0]
+        at = {v: c for c, v in enumerate(model.objects["head"].vertex_of_corner)}
+        for side in "LR":
+            shut = head.vertices + head.blendshapes[f"eyeBlink_{side}"]
+            for upper, lower in LID_PAIRS[side]:
+                pair = [at[model.landmark_vertices[index]] for index in (upper, lower)]
+                assert shut[pair[0], 1] - shut[pair[1], 1] <= -LIDS_OVERLAP_MM + 1e-3
+            weight = head.weights.get(f"eyeBlink_{side}", 0.0)
+            assert weight <= fit.expression[f"eyeBlink_{side}"] + 1e-9
