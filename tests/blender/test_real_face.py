@@ -21,7 +21,7 @@ def test_a_reconstructed_photo_arrives_upright_at_real_size_with_its_texture_and
     from face3d_cli.pipeline.single import reconstruct
 
     result = reconstruct(sample_photo)
-    files = [result.save(tmp_path / f"my face.{suffix}")[0] for suffix in ("glb", "obj")]
+    files = [result.save(tmp_path / f"my face.{suffix}")[0].mesh for suffix in ("glb", "obj")]
     facts = tmp_path / "facts.json"
     script = str(Path(__file__).with_name("describe.py"))
     command = [os.environ["FACE3D_BPY_PYTHON"], script, str(facts), *map(str, files)]
