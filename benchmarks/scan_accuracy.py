@@ -17,7 +17,6 @@ from pathlib import Path
 
 import numpy as np
 
-from face3d_cli.core.landmarks68 import bounding_box
 from face3d_cli.errors import NoFaceFound
 from face3d_cli.evaluation.scans import PredictedFace, evaluate_scans, find_scans, predict_face
 from face3d_cli.settings import MorphableSettings, ReconstructSettings
@@ -25,7 +24,12 @@ from face3d_cli.stages import detection
 from face3d_cli.stages.landmarks import _predictor
 from face3d_cli.stages.morphable import fit_surrey, load_surrey
 
-EOS_LAMBDA = 30.0
+EOS = MorphableSettings(
+    num_iterations=5,
+    pixel_regularisation=30.0,
+    shape_regularisation=0.0,
+    landmark_offsets=False,
+)
 OURS = ReconstructSettings(texture=None)
 
 
@@ -46,9 +50,7 @@ def plain_points(image: np.ndarray) -> np.ndarray:
 
 def eos_plain(image: np.ndarray) -> PredictedFace:
     points = plain_points(image)
-    _, _, width, height = bounding_box(points)
-    settings = MorphableSettings(shape_regularisation=EOS_LAMBDA / (width * height))
-    fit = fit_surrey(points, image.shape[:2], settings)
+    fit = fit_surrey(points, image.shape[:2], EOS)
     return PredictedFace(fit.vertices_mm, fit.triangles, fit.landmarks_mm, points)
 
 

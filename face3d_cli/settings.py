@@ -70,12 +70,24 @@ class LandmarkSettings:
 
 @dataclass(frozen=True)
 class MorphableSettings:
-    """How the Surrey Face Model is fitted (`stages/morphable.py`)."""
+    """How the Surrey Face Model is fitted (`stages/morphable.py`).
 
-    num_iterations: int = 5
-    num_shape_coefficients: int | None = None  # None: all of the model's
-    # eos's lambda for each square pixel of the landmarks' box, so that a photo's size is no matter.
-    shape_regularisation: float = 0.004
+    Attributes:
+        num_iterations: of pose, shape and expression in turn; more follow the landmarks' errors.
+        num_shape_coefficients: None for all of the model's.
+        pixel_regularisation: eos's `lambda_identity`, its own default: for landmarks that are off
+            by pixels, whatever the size of the face.
+        shape_regularisation: added to it for each square pixel of the landmarks' box: for errors
+            that grow with the face. Both weights: `benchmarks/shape_regularisation.py`.
+        landmark_offsets: take landmarks for where they lie, not for eos's nearest vertices.
+        use_expressions: False for the neutral face.
+    """
+
+    num_iterations: int = 3
+    num_shape_coefficients: int | None = None
+    pixel_regularisation: float = 30.0
+    shape_regularisation: float = 0.001
+    landmark_offsets: bool = True
     use_expressions: bool = True
 
 

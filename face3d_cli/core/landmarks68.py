@@ -23,6 +23,12 @@ OUTER_LIPS = slice(48, 60)
 INNER_LIPS = slice(60, 68)
 
 EYE_CORNERS = (36, 39, 42, 45)
+# The landmark on the other side of the face.
+MIRRORED = (
+    *range(16, -1, -1), *range(26, 16, -1), *range(27, 31), *range(35, 30, -1),
+    45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40,
+    *range(54, 47, -1), *range(59, 54, -1), *range(64, 59, -1), *range(67, 64, -1),
+)  # fmt: skip
 # Lines to draw: (first index, last index, closed).
 STROKES = (
     (0, 16, False),

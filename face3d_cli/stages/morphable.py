@@ -12,10 +12,11 @@ import numpy as np
 
 from face3d_cli.arrays import FloatArray, Points2, Points3, Triangles, check_shape
 from face3d_cli.core.camera import ScaledOrthographicCamera
-from face3d_cli.core.landmarks68 import EYE_CORNERS, NUM_LANDMARKS, bounding_box
+from face3d_cli.core.landmarks68 import EYE_CORNERS, JAW, NUM_LANDMARKS, bounding_box
 from face3d_cli.core.linear_face import Indices, LinearFace, front_row, jaw_rows
 from face3d_cli.errors import ModelError, StageError, UsageError
 from face3d_cli.settings import MorphableSettings
+from face3d_cli.stages.surrey_points import vertices_beside, vertices_seen
 from face3d_cli.weights.store import verify
 
 MIN_FACE_PX = 8.0  # landmarks closer together than this hold no shape
@@ -34,6 +35,7 @@ class SurreyModel:
         expression_names: the six blendshapes.
         expression_deltas_mm: (6, 3448, 3).
         vertex_of_landmark: iBUG index, from 0, to vertex; of the jaw only its middle (8) has one.
+        vertex_beside_landmark: the same for where the landmarks really lie (`surrey_points.py`).
         right_outline, left_outline: vertices that may be the jaw's outline, ear to chin.
     """
 
@@ -49,6 +51,7 @@ class SurreyModel:
     expression_names: tuple[str, ...]
     expression_deltas_mm: FloatArray
     vertex_of_landmark: dict[int, int]
+    vertex_beside_landmark: dict[int, int]
     right_outline: tuple[int, ...]
     left_outline: tuple[int, ...]
 
@@ -149,8 +152,9 @@ def fit_surrey(
         ModelError: the model is missing or damaged.
 
     Source: Huber et al. 2016, "A Multiresolution 3D Morphable Face Model and Fitting Framework";
-    contour correspondences after Bas et al. 2016, "Fitting a 3D Morphable Model to Edges". eos's
-    wheel has no assertions, so every precondition is checked here.
+    contour correspondences after Bas et al. 2016, "Fitting a 3D Morphable Model to Edges". For the
+    points it is given (`points_for_eos`) the coefficients are eos's own. Its wheel has no
+    assertions, so every precondition is checked here.
     """
     model = load_surrey()
     _require_fittable(landmarks_px, image_size, settings, model)
@@ -159,7 +163,9 @@ def fit_surrey(
         model.morphable_model,
         [
             eos.core.Landmark(str(index + 1), point)
-            for index, point in enumerate(landmarks_px.astype(np.float32))
+            for index, point in enumerate(
+                points_for_eos(landmarks_px, settings, model).astype(np.float32)
+            )
         ],
         model.landmark_mapper,
         width,
@@ -174,14 +180,14 @@ def fit_surrey(
     shape_coefficients, fitted_expressions = np.asarray(shape), np.asarray(expressions)
     fitted = model.draw_mm(shape_coefficients, fitted_expressions)
     camera = _camera(rendering, height, width)
-    on_vertices = _landmark_vertices(model, camera.project(fitted), landmarks_px)
+    on_vertices = _landmark_vertices(model, camera.project(fitted), landmarks_px, settings)
     error = np.linalg.norm(camera.project(fitted[on_vertices]) - landmarks_px, axis=1).mean()
     if not (np.isfinite(fitted).all() and np.isfinite(error)):
         raise StageError("the fit gave a shape that is not finite", hint="check the landmarks")
     vertices = fitted
     if not settings.use_expressions:
         vertices = model.draw_mm(shape_coefficients, np.zeros_like(fitted_expressions))
-    origin = vertices[[model.vertex_of_landmark[corner] for corner in EYE_CORNERS]].mean(axis=0)
+    origin = vertices[on_vertices][list(EYE_CORNERS)].mean(axis=0)
     return MorphableFit(
         vertices_mm=vertices - origin,
         posed_vertices_mm=fitted - origin,
@@ -201,15 +207,21 @@ def fit_surrey(
     )
 
 
-def shape_lambda(landmarks_px: Points2, settings: MorphableSettings) -> float:
-    """What eos is given as `lambda_identity`: it weighs coefficients against squared pixels.
+def points_for_eos(
+    landmarks_px: Points2, settings: MorphableSettings, model: SurreyModel
+) -> Points2:
+    """(68, 2) pixels: the landmarks, moved to where the vertices that eos takes for them are."""
+    if not settings.landmark_offsets:
+        return landmarks_px
+    fixed = [index for index in model.vertex_of_landmark if index >= JAW.stop]
+    mean_mm = model.mean_mm[[model.vertex_of_landmark[index] for index in fixed]]
+    return vertices_seen(landmarks_px, fixed, mean_mm)
 
-    eos's own default, 30, holds a face of 87 px as firmly as ours; in a photo ten times as large it
-    would follow every error of the landmarks. Chosen on faces of another model, ICT-FaceKit, with
-    the errors that our landmarks have: `benchmarks/shape_regularisation.py`.
-    """
+
+def shape_lambda(landmarks_px: Points2, settings: MorphableSettings) -> float:
+    """What eos is given as `lambda_identity`: it weighs coefficients against squared pixels."""
     _, _, width, height = bounding_box(landmarks_px)
-    return settings.shape_regularisation * width * height
+    return settings.pixel_regularisation + settings.shape_regularisation * width * height
 
 
 @lru_cache(maxsize=1)
@@ -236,7 +248,9 @@ def load_surrey() -> SurreyModel:
         )
         mean = shape.get_mean()
         uv = np.asarray(mean.texcoords, np.float64)
+        mean_mm = np.asarray(shape.get_shape_model().get_mean(), np.float64).reshape(-1, 3)
         mapper = eos.core.LandmarkMapper(text("ibug_to_sfm.txt"))
+        vertex_of = {int(name) - 1: int(vertex) for name, vertex in mapper.get_mappings().items()}
         pca = shape.get_shape_model()
         outline = json.loads((folder / "sfm_model_contours.json").read_text())["model_contour"]
         return SurreyModel(
@@ -249,7 +263,7 @@ def load_surrey() -> SurreyModel:
             model_contour=eos.fitting.ModelContour.load(text("sfm_model_contours.json")),
             triangles=np.asarray(mean.tvi, np.int32),
             uv=np.column_stack([uv[:, 0], 1.0 - uv[:, 1]]),  # the model's own origin is top-left
-            mean_mm=np.asarray(pca.get_mean(), np.float64).reshape(-1, 3),
+            mean_mm=mean_mm,
             shape_basis_mm=np.asarray(pca.get_rescaled_pca_basis(), np.float64).reshape(
                 len(uv), 3, -1
             ),
@@ -257,9 +271,8 @@ def load_surrey() -> SurreyModel:
             expression_deltas_mm=np.stack(
                 [np.asarray(each.deformation, np.float64).reshape(-1, 3) for each in blendshapes]
             ),
-            vertex_of_landmark={
-                int(name) - 1: int(vertex) for name, vertex in mapper.get_mappings().items()
-            },
+            vertex_of_landmark=vertex_of,
+            vertex_beside_landmark=vertices_beside(mean_mm, vertex_of),
             right_outline=tuple(outline["right_contour"]),
             left_outline=tuple(outline["left_contour"]),
         )
@@ -287,10 +300,9 @@ def _require_fittable(
         raise UsageError(
             f"shape components must be 1 to {most}, got {settings.num_shape_coefficients}"
         )
-    if not 0 < settings.shape_regularisation < float("inf"):
-        raise UsageError(
-            f"shape regularisation must be positive, got {settings.shape_regularisation}"
-        )
+    weights = (settings.pixel_regularisation, settings.shape_regularisation)
+    if not (min(weights) >= 0 and 0 < sum(weights) < float("inf")):
+        raise UsageError(f"the weights of the shape must be positive, got {weights}")
     if min(image_size) < 1:
         raise StageError(f"the photo has no pixels: {image_size[1]} x {image_size[0]}")
     if not np.isfinite(landmarks_px).all():
@@ -314,14 +326,15 @@ def _camera(rendering: Any, height: int, width: int) -> ScaledOrthographicCamera
 
 
 def _landmark_vertices(
-    model: SurreyModel, vertices_px: Points2, landmarks_px: Points2
+    model: SurreyModel, vertices_px: Points2, landmarks_px: Points2, settings: MorphableSettings
 ) -> list[int]:
     """The vertex of each of the 68 landmarks.
 
     The jaw takes the vertex of its side's outline that projects nearest; the inner mouth corners
     (60 and 64), which the model does not define, take the outer ones.
     """
-    vertex_of = dict(model.vertex_of_landmark)
+    offset = settings.landmark_offsets
+    vertex_of = dict(model.vertex_beside_landmark if offset else model.vertex_of_landmark)
     for landmarks, outline in ((range(8), model.right_outline), (range(9, 17), model.left_outline)):
         for landmark in landmarks:
             away = np.linalg.norm(vertices_px[list(outline)] - landmarks_px[landmark], axis=1)

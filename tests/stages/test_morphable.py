@@ -12,7 +12,7 @@ from face3d_cli.io.image import read_photo
 from face3d_cli.settings import MorphableSettings
 from face3d_cli.stages.detection import detect_faces
 from face3d_cli.stages.landmarks import predict_landmarks
-from face3d_cli.stages.morphable import fit_surrey, load_surrey, shape_lambda
+from face3d_cli.stages.morphable import fit_surrey, load_surrey, points_for_eos, shape_lambda
 
 pytestmark = pytest.mark.usefixtures("surrey")
 
@@ -38,7 +38,7 @@ def eos_itself(landmarks, folder, settings):
         morphable,
         [
             eos.core.Landmark(str(i + 1), [float(np.float32(v)) for v in p])
-            for i, p in enumerate(landmarks)
+            for i, p in enumerate(points_for_eos(landmarks, settings, load_surrey()))
         ],
         eos.core.LandmarkMapper(mapping),
         512,
@@ -54,7 +54,11 @@ def eos_itself(landmarks, folder, settings):
 
 @pytest.mark.parametrize(
     "settings",
-    [MorphableSettings(), MorphableSettings(num_iterations=2, num_shape_coefficients=10)],
+    [
+        MorphableSettings(),
+        MorphableSettings(landmark_offsets=False),
+        MorphableSettings(num_iterations=2, num_shape_coefficients=10),
+    ],
 )
 def test_coefficients_and_shape_are_those_of_eos(landmarks, surrey, settings):
     fit = fit_surrey(landmarks, (512, 512), settings)
@@ -129,21 +133,33 @@ def test_landmarks_that_hold_no_face_are_refused(points, error):
         fit_surrey(points, (512, 512))
 
 
-def test_the_regulariser_grows_with_the_area_of_the_face(landmarks):
-    """Twice the photo, four times the squared pixels that the coefficients are weighed against."""
-    settings = MorphableSettings(shape_regularisation=0.01)
+def test_the_weight_of_the_shape_has_a_part_for_pixels_and_one_for_the_area(landmarks):
     square = np.array([[0.0, 0.0], [100.0, 50.0]])
-    assert shape_lambda(square, settings) == pytest.approx(50.0)
-    assert shape_lambda(2 * landmarks + 7, settings) == pytest.approx(
-        4 * shape_lambda(landmarks, settings)
-    )
+    settings = MorphableSettings(pixel_regularisation=7.0, shape_regularisation=0.01)
+    assert shape_lambda(square, settings) == pytest.approx(57.0)
 
 
-def test_the_size_of_the_photo_does_not_decide_the_face(landmarks, surrey):
-    small = fit_surrey(landmarks, (512, 512))
-    large = fit_surrey(3 * landmarks, (1536, 1536))
+def test_without_the_part_for_pixels_the_size_of_the_photo_does_not_decide_the_face(landmarks):
+    settings = MorphableSettings(pixel_regularisation=0.0, shape_regularisation=0.004)
+    small = fit_surrey(landmarks, (512, 512), settings)
+    large = fit_surrey(3 * landmarks, (1536, 1536), settings)
     away_mm = np.linalg.norm(large.vertices_mm - small.vertices_mm, axis=1)
     assert away_mm.mean() < 0.5
+
+
+def test_landmarks_of_a_large_face_are_trusted_more(landmarks):
+    small = fit_surrey(landmarks, (512, 512))
+    large = fit_surrey(3 * landmarks, (1536, 1536))
+    norms = [np.linalg.norm(fit.shape_coefficients) for fit in (small, large)]
+    assert norms[1] > 1.1 * norms[0]
+
+
+def test_without_offsets_eos_gets_the_landmarks_as_they_are(landmarks):
+    plain = MorphableSettings(landmark_offsets=False)
+    np.testing.assert_array_equal(points_for_eos(landmarks, plain, load_surrey()), landmarks)
+    moved = points_for_eos(landmarks, MorphableSettings(), load_surrey())
+    assert np.abs(moved[:17] - landmarks[:17]).max() == 0  # the jaw has no fixed vertices
+    assert np.linalg.norm(moved - landmarks, axis=1)[27] > 2
 
 
 @pytest.mark.parametrize(
@@ -152,7 +168,8 @@ def test_the_size_of_the_photo_does_not_decide_the_face(landmarks, surrey):
         MorphableSettings(num_iterations=0),
         MorphableSettings(num_shape_coefficients=64),
         MorphableSettings(num_shape_coefficients=0),
-        MorphableSettings(shape_regularisation=0.0),
+        MorphableSettings(shape_regularisation=0.0, pixel_regularisation=0.0),
+        MorphableSettings(shape_regularisation=-0.1),
     ],
 )
 def test_settings_out_of_range_are_refused(landmarks, settings):

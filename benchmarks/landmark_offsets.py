@@ -1,0 +1,71 @@
+"""How far do the 68 landmarks lie from the vertices that eos takes for them?
+
+    python benchmarks/landmark_offsets.py PHOTOS_DIR... [--every N]
+
+Photos show one face each, near the front (used: SCUT-FBP5500, UTKFace and CelebA-HQ's training
+part). eos fits each with the shape held at the mean, and what remains at a landmark, averaged over
+people and over left and right, is no shape but a difference of definition: eos's table
+(`ibug_to_sfm.txt`) names the nearest good vertex. Prints JSON, and the table of
+`stages/surrey_points.py`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+
+from face3d_cli.core.landmarks68 import JAW, MIRRORED, NUM_LANDMARKS
+from face3d_cli.io.image import read_photo
+from face3d_cli.settings import DetectionSettings, MorphableSettings
+from face3d_cli.stages.detection import detect_faces
+from face3d_cli.stages.landmarks import predict_landmarks
+from face3d_cli.stages.morphable import fit_surrey
+
+HELD = MorphableSettings(shape_regularisation=0.5, landmark_offsets=False)
+SURE, MAX_TURN_DEG = 0.5, 15.0
+
+
+def offsets_mm(path: Path) -> np.ndarray | None:
+    """(68, 2) of one photo, to the subject's left and up; None where it shows no frontal face."""
+    image = read_photo(path)
+    boxes = detect_faces(image, DetectionSettings(detector="hog"))
+    if not boxes or (boxes[0].score or 0.0) < SURE:
+        return None
+    points = predict_landmarks(image, boxes[0])
+    fit = fit_surrey(points, image.shape[:2], HELD)
+    if fit.camera.rotation[2, 2] < np.cos(np.radians(MAX_TURN_DEG)):
+        return None
+    away = (points - fit.camera.project(fit.landmarks_mm)) * (1, -1)
+    away = np.column_stack([away / fit.camera.scale_px_per_unit, np.zeros(NUM_LANDMARKS)])
+    return (away @ fit.camera.rotation)[:, :2]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folders", type=Path, nargs="+")
+    parser.add_argument("--every", type=int, default=20, help="only every N-th photo")
+    asked = parser.parse_args()
+    photos = [p for folder in asked.folders for p in sorted(folder.glob("*.jpg"))[:: asked.every]]
+    rows = np.array([row for path in photos if (row := offsets_mm(path)) is not None])
+    mean = rows.mean(axis=0)
+    symmetric = (mean + mean[list(MIRRORED)] * (-1, 1)) / 2
+    inner = slice(JAW.stop, None)
+    figures = {
+        "photos": len(rows),
+        "mean_residual_mm": round(float(np.linalg.norm(rows[:, inner], axis=2).mean()), 2),
+        "of_it_the_same_in_all_photos_mm": round(
+            float(np.linalg.norm(symmetric[inner], axis=1).mean()), 2
+        ),
+        "standard_error_mm": round(float((rows.std(axis=0) / np.sqrt(len(rows))).max()), 2),
+    }
+    print(json.dumps(figures))
+    for index in range(JAW.stop, NUM_LANDMARKS):
+        if index <= MIRRORED[index]:
+            print(f"    {index}: ({symmetric[index, 0]:.1f}, {symmetric[index, 1]:.1f}),")
+
+
+if __name__ == "__main__":
+    main()

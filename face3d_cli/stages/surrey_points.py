@@ -1,0 +1,81 @@
+"""Where would the Surrey model's vertices be seen, given 68 landmarks of a photo?
+
+eos names one vertex for each landmark, the nearest good one: up to six millimetres from where
+annotators (and so dlib) put the point. Fitting that difference as shape makes every face alike
+wrong. It was measured on photos of many people: `benchmarks/landmark_offsets.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from face3d_cli.arrays import FloatArray, Points2, Points3
+from face3d_cli.core.landmarks68 import MIRRORED, NUM_LANDMARKS
+
+DEPTH_RIDGE = 1e-3  # a face is too flat to tell its depth from a few points: it is held a little
+NEAR_IN_DEPTH_MM = 8.0
+
+# Landmark minus vertex, millimetres: to the subject's left, up. Right side and middle; the left
+# side mirrors them. The jaw has none: it takes the nearest vertex of the outline.
+_OFFSETS_MM = {
+    17: (-4.4, 0.1), 18: (-2.6, 2.0), 19: (-1.7, 1.7), 20: (0.2, 0.2), 21: (-1.3, -1.1),
+    27: (0.0, -4.6), 28: (0.0, -0.6), 29: (0.0, 1.3), 30: (0.0, -0.3), 31: (-2.1, 1.3),
+    32: (-0.5, 1.1), 33: (0.0, 0.2), 36: (0.5, -0.7), 37: (-1.4, 0.8), 38: (-1.9, -0.4),
+    39: (-0.9, 0.2), 40: (0.5, 1.3), 41: (-2.6, 0.0), 48: (-3.3, 1.4), 49: (1.3, -0.7),
+    50: (-1.6, -1.4), 51: (0.0, -3.0), 55: (-0.3, -2.0), 56: (-1.0, -0.6), 57: (0.0, -0.5),
+    60: (1.1, 0.6), 61: (5.5, -1.2), 62: (0.0, -1.7), 65: (-5.4, 0.5), 66: (0.0, 1.2),
+}  # fmt: skip
+
+
+def landmark_offsets_mm() -> Points3:
+    """(68, 3) landmark minus vertex in the head frame, millimetres."""
+    offsets = np.zeros((NUM_LANDMARKS, 3))
+    for index, (left, up) in _OFFSETS_MM.items():
+        offsets[MIRRORED[index], :2] = -left, up
+        offsets[index, :2] = left, up
+    return offsets
+
+
+def vertices_seen(
+    landmarks_px: Points2, landmarks: Sequence[int], mean_vertices_mm: Points3
+) -> Points2:
+    """Landmarks moved to where the vertices that stand for them are seen.
+
+    Args:
+        landmarks_px: (68, 2).
+        landmarks: (N,) indices of landmarks that have a vertex, in a fixed place.
+        mean_vertices_mm: (N, 3) those vertices of the mean face; the affine camera that best shows
+            them in the photo turns millimetres into pixels.
+
+    Returns:
+        (68, 2) pixels.
+    """
+    return landmarks_px - landmark_offsets_mm() @ _affine(
+        landmarks_px[list(landmarks)], mean_vertices_mm
+    )
+
+
+def vertices_beside(mean_mm: Points3, vertex_of: Mapping[int, int]) -> dict[int, int]:
+    """Landmark to the vertex that is nearest to where it lies, seen from the front.
+
+    Args:
+        mean_mm: (V, 3) the mean face.
+        vertex_of: landmark to the vertex that eos takes for it.
+    """
+    offsets = landmark_offsets_mm()
+    beside = {}
+    for landmark, vertex in vertex_of.items():
+        away = mean_mm - mean_mm[vertex] - offsets[landmark]
+        near = np.abs(away[:, 2]) < NEAR_IN_DEPTH_MM
+        beside[landmark] = int(np.where(near, np.hypot(away[:, 0], away[:, 1]), np.inf).argmin())
+    return beside
+
+
+def _affine(points_px: Points2, points_mm: Points3) -> FloatArray:
+    """(3, 2) of the affine camera: pixels for each millimetre along x, y and z."""
+    centred = points_mm - points_mm.mean(axis=0)
+    gram = centred.T @ centred + DEPTH_RIDGE * len(centred) * np.eye(3)
+    pixels: FloatArray = np.linalg.solve(gram, centred.T @ (points_px - points_px.mean(axis=0)))
+    return pixels
