@@ -9,7 +9,7 @@ import typer
 from face3d_cli.cli import output
 from face3d_cli.cli.options import JsonObjectOpt
 from face3d_cli.errors import UsageError
-from face3d_cli.weights.registry import MODELS_OF_METHOD, model_names, model_spec
+from face3d_cli.weights.registry import MODELS_OF_METHOD, model_names, model_spec, models_binding
 
 
 def licenses(
@@ -44,11 +44,11 @@ def licenses(
             "url": spec.licence_url,
             "non_commercial": spec.non_commercial,
             "binds_results_of": [
-                each for each, needed in MODELS_OF_METHOD.items() if spec.name in needed
+                each for each in MODELS_OF_METHOD if spec.name in models_binding(each)
             ],
         }
         for spec in map(model_spec, model_names())
-        if method is None or spec.name in MODELS_OF_METHOD[method]
+        if method is None or spec.name in models_binding(method)
     ]
     records = models if method else [code, *models]
     if as_json:

@@ -312,6 +312,18 @@ MODELS_OF_METHOD: dict[str, tuple[str, ...]] = {
     "meshnet-hemisphere": ("dlib", "unet-face"),
     "meshnet-prnet": ("dlib", "prnet-resnet18", "unet-face"),
 }
+# What a method also reads by default where it is there, and does without where it is not.
+HELPERS_OF_METHOD: dict[str, tuple[str, ...]] = {
+    "surrey": ("unet-face",),
+    "ict": ("prnet-resnet18", "unet-face"),
+    "prnet": ("unet-face",),
+}
+
+
+def models_binding(method: str) -> tuple[str, ...]:
+    """The models whose terms bind results of a method as it runs by default."""
+    helpers = HELPERS_OF_METHOD.get(method, ())
+    return (*MODELS_OF_METHOD[method], *helpers)
 
 
 def model_names() -> list[str]:
