@@ -118,6 +118,10 @@ def reconstruct(
     )
     targets = targets_of(photos, out, file_format)
     sheets = targets_of(photos, render, "png") if render else {}
+    from face3d_cli.io.mesh import require_apart
+
+    for photo, sheet in sheets.items():
+        require_apart(targets[photo], [sheet])
     located: dict[str, Any] = {
         "faces": parse_faces(faces),
         "box": parse_box(box),

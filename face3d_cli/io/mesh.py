@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -216,6 +216,28 @@ def require_mesh_suffix(path: Path) -> str:
             hint=f"try {path.stem or 'face'}.glb",
         )
     return suffix
+
+
+def require_apart(mesh: Path, others: Iterable[Path | None]) -> None:
+    """Refuse names of which one file would overwrite another.
+
+    Raises:
+        UsageError: two names are the same, or one is that of the OBJ's texture or material.
+    """
+    taken = [mesh]
+    if mesh.suffix.lower() == ".obj":
+        taken += [mesh.with_suffix(suffix) for suffix in (".mtl", ".png", ".jpg")]
+    places = {path.resolve() for path in taken}
+    for path in others:
+        if path is None:
+            continue
+        if path.resolve() in places:
+            raise UsageError(
+                f"{path} would be written twice: the mesh, its texture and every other file "
+                "need names of their own",
+                hint=f"try {path.with_stem(path.stem + '_2')}",
+            )
+        places.add(path.resolve())
 
 
 def _require_sound(mesh: Mesh) -> None:

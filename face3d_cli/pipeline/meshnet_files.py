@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from face3d_cli.arrays import Points3
-from face3d_cli.errors import StageError, UsageError
+from face3d_cli.errors import StageError
 
 if TYPE_CHECKING:
     from face3d_cli.pipeline.meshnet import MeshNetResult
@@ -43,22 +43,11 @@ class MeshNetFiles:
         """Refuse names of which one file would overwrite another.
 
         Raises:
-            UsageError: two names are the same, or one is that of the OBJ's texture or material.
+            UsageError: two of them are the same.
         """
-        taken = [self.mesh]
-        if self.mesh.suffix.lower() == ".obj":
-            taken += [self.mesh.with_suffix(suffix) for suffix in (".mtl", ".png", ".jpg")]
-        places = {path.resolve() for path in taken}
-        for path in (self.history, self.plot, self.gif, self.compare):
-            if path is None:
-                continue
-            if path.resolve() in places:
-                raise UsageError(
-                    f"{path} would be written twice: the mesh, its texture and every other file "
-                    "need names of their own",
-                    hint=f"try {path.with_stem(path.stem + '_2')}",
-                )
-            places.add(path.resolve())
+        from face3d_cli.io.mesh import require_apart
+
+        require_apart(self.mesh, (self.history, self.plot, self.gif, self.compare))
 
     def progress(self, step: int, losses: dict[str, float], vertices: Points3) -> None:
         """Keep a shape now and then; to be called after every step."""

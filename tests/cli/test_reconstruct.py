@@ -42,6 +42,13 @@ def test_prints_the_mesh_file_on_stdout_and_talks_on_stderr(sample_photo, tmp_pa
     assert files_in(tmp_path) == {"face.obj", "face.mtl", "face.png"}
 
 
+def test_a_contact_sheet_may_not_have_the_name_of_the_texture(sample_photo, tmp_path):
+    result = quick(sample_photo, "-o", tmp_path / "face.obj", "--render", tmp_path / "face.png")
+    assert result.exit_code == 2
+    assert "face.png would be written twice" in result.stderr
+    assert files_in(tmp_path) == set()
+
+
 def test_quiet_says_nothing_but_results(sample_photo, tmp_path):
     result = face3d("--quiet", "reconstruct", sample_photo, "-o", tmp_path / "f.ply", "--no-mask")
     assert (result.exit_code, result.stderr) == (0, "")
