@@ -41,7 +41,7 @@ def test_the_torch_twin_agrees(normals, light):
 def test_a_known_light_comes_back_where_the_surface_shows_it(normals, light):
     brightness = 0.4 * harmonics.shading(normals, light)
     found = harmonics.shading(normals, harmonics.estimate_light(normals, brightness))
-    np.testing.assert_allclose(found, brightness / brightness.mean(axis=0), atol=0.03)
+    np.testing.assert_allclose(found, brightness / brightness.mean(axis=0), atol=0.05)
 
 
 def test_turning_surface_and_light_together_changes_nothing(normals, light):
