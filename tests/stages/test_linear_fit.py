@@ -160,7 +160,8 @@ def test_dense_points_bring_the_depth_that_landmarks_lack(model):
         some, np.column_stack([camera.project(vertices)[some], depth]), np.ones(300)
     )
     sparse_fit = fit_linear_face(model, [FacePoints(points)])
-    dense_fit = fit_linear_face(model, [FacePoints(points, dense)])
+    sure = LinearFitSettings(dense_noise=0.03, dense_depth_noise=0.03)
+    dense_fit = fit_linear_face(model, [FacePoints(points, dense)], sure)
     assert np.linalg.norm(dense_fit.shape - shape) < 0.5 * np.linalg.norm(sparse_fit.shape - shape)
 
 
@@ -237,3 +238,22 @@ def test_jaw_rows_of_surrey_run_from_the_jaw_inwards(surrey):
     np.testing.assert_allclose(jaw[::-1] * (-1, 1, 1), jaw, atol=4.0)
     assert (np.diff(jaw[:9, 1]) < 0).all()
     assert (np.abs(rows[:7, 0, 0]) > np.abs(rows[:7, -1, 0])).all()
+
+
+def test_an_error_that_all_dense_points_share_hardly_moves_the_shape(model):
+    shape, camera = np.full(NUM_SHAPES, 0.6), camera_of(0, 0, 0)
+    vertices = model.vertices_mm(shape, np.zeros(NUM_EXPRESSIONS))
+    points = seen(model, shape, np.zeros(NUM_EXPRESSIONS), camera)
+    some = np.random.default_rng(5).choice(len(vertices), 300, replace=False)
+    places = np.column_stack(
+        [camera.project(vertices)[some], camera.scale_px_per_unit * camera.turn(vertices)[some, 2]]
+    )
+    off = DensePoints(some, 1.04 * places + (9.0, -6.0, 0.0), np.ones(300))
+
+    def away(slack):
+        settings = LinearFitSettings(dense_noise=0.03, dense_depth_noise=0.03, dense_slack=slack)
+        return np.linalg.norm(
+            fit_linear_face(model, [FacePoints(points, off)], settings).shape - shape
+        )
+
+    assert away(0.1) < 0.6 * away(0.0)
