@@ -2,11 +2,11 @@
 
     python benchmarks/landmark_offsets.py PHOTOS_DIR... [--every N]
 
-Photos show one face each, near the front (used: SCUT-FBP5500, UTKFace and CelebA-HQ's training
-part). eos fits each with the shape held at the mean, and what remains at a landmark, averaged over
-people and over left and right, is no shape but a difference of definition: eos's table
-(`ibug_to_sfm.txt`) names the nearest good vertex. Prints JSON, and the table of
-`stages/surrey_points.py`.
+Photos show one adult face each, near the front (used: SCUT-FBP5500 and CelebA-HQ's training part,
+every sixth; the model is of adults, so what is different in children would pass for a difference of
+definition). eos fits each with the shape held at the mean, and what remains at a landmark, averaged
+over people and over left and right, is such a difference: eos's table (`ibug_to_sfm.txt`) names the
+nearest good vertex. Prints JSON, and the table of `stages/surrey_points.py`.
 """
 
 from __future__ import annotations

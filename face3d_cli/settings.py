@@ -566,10 +566,28 @@ class MeshNetSettings:
 
 
 @dataclass(frozen=True)
+class TurnedFaceSettings:
+    """When `--method auto` takes the position map, not the Surrey model (`pipeline/single.py`).
+
+    Chosen on the training photos of FASSEG's multipose01, whose yaw is known: to 30 degrees both
+    agree; beyond 45 the landmarks that Surrey is fitted to often show a face that looks ahead.
+
+    Attributes:
+        doubt_from_yaw_deg: from here on, or where another detector than HOG (which finds upright
+            faces near the front) found the face, the map is asked.
+        map_from_yaw_deg: of the map, from which on it is taken.
+    """
+
+    doubt_from_yaw_deg: float = 30.0
+    map_from_yaw_deg: float = 35.0
+
+
+@dataclass(frozen=True)
 class ReconstructSettings:
     """Everything that decides what a reconstruction gives."""
 
     method: MethodName = "auto"
+    turned: TurnedFaceSettings | None = TurnedFaceSettings()  # None: auto never looks at the pose
     pose: PoseChoice = "frontal"  # "image" keeps the head turned as in the photo
     image: ImageSettings = ImageSettings()
     detection: DetectionSettings = DetectionSettings()

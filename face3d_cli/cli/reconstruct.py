@@ -130,11 +130,17 @@ def reconstruct(
     from face3d_cli.pipeline.single import choose_method, save_contact_sheets
     from face3d_cli.pipeline.single import reconstruct as run
 
+    usual = choose_method(method)
     if method == "auto":
-        output.talk(f"method: {choose_method(method)} (the best whose models are here)")
+        output.talk(f"method: {usual} (the best whose models are here)")
 
     def one_photo(photo: str) -> PhotoOutcome:
         result = run(photo, settings, **located)
+        if result.method != usual:
+            yaw_deg = max((abs(face.pose.yaw) for face in result.faces), default=0.0)
+            output.talk(
+                f"{photo}: method {result.method} (the face is turned by {yaw_deg:.0f} deg)"
+            )
         saved = result.save(
             targets[photo], unit=unit, for_blender=made_for is not None, layout=layout
         )

@@ -122,15 +122,35 @@ def map_faces(
 
     Landmarks that are given tell where the face is, and nothing more.
     """
-    from face3d_cli.stages.position_map import predict_position_maps
-
     timings = StageTimings()
     name, image = read_input(photo, settings, timings)
     boxes = find_boxes(
         image, name, settings, timings, faces=faces, box=box, landmarks_px=landmarks_px
     )
+    return map_found(name, image, find_maps(image, boxes, settings, timings), settings, timings)
+
+
+def find_maps(
+    image: RgbImage,
+    boxes: Sequence[FaceBox],
+    settings: ReconstructSettings,
+    timings: StageTimings,
+) -> list[PositionMap]:
+    """The position maps of faces that were found."""
+    from face3d_cli.stages.position_map import predict_position_maps
+
     with timings.measure("position_map"):
-        maps = predict_position_maps(image, boxes, settings.position_map)
+        return predict_position_maps(image, boxes, settings.position_map)
+
+
+def map_found(
+    name: str,
+    image: RgbImage,
+    maps: Sequence[PositionMap],
+    settings: ReconstructSettings,
+    timings: StageTimings,
+) -> MappedFaces:
+    """Meshes of position maps."""
     made = [_one_face(image, each, settings, timings) for each in maps]
     found = tuple(face for face, _, _ in made)
     return MappedFaces(

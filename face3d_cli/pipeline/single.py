@@ -15,7 +15,7 @@ from face3d_cli.core.mesh import METRES_PER_UNIT, Mesh
 from face3d_cli.errors import MissingExtra, UsageError
 from face3d_cli.pipeline.head import reconstruct_head
 from face3d_cli.pipeline.locate import locate_faces, read_input
-from face3d_cli.pipeline.position_map import map_faces
+from face3d_cli.pipeline.position_map import find_maps, map_faces, map_found
 from face3d_cli.pipeline.result import (
     FaceReconstruction,
     Reconstruction,
@@ -73,7 +73,11 @@ def reconstruct(
     results = tuple(
         one_face(image, face_box, points, settings, timings) for face_box, points in located
     )
-    return Reconstruction(name, image, method, results, timings)
+    found = Reconstruction(name, image, method, results, timings)
+    pose_decides = settings.method == "auto" and landmarks_px is None and settings.refine is None
+    if pose_decides and method == "surrey" and settings.morphable.use_expressions:
+        return _by_map_if_turned(found, settings) or found
+    return found
 
 
 def choose_method(asked: str) -> str:
@@ -97,6 +101,29 @@ def choose_method(asked: str) -> str:
         return "ict"
     find_model("surrey")
     return "surrey"
+
+
+def _by_map_if_turned(
+    fitted: Reconstruction, settings: ReconstructSettings
+) -> Reconstruction | None:
+    """The same faces through position maps, where the largest is turned too far for landmarks.
+
+    Source of the preference: on real scans, which look ahead, the Surrey model is nearer; from 30
+    degrees on AFLW2000-3D the map's landmarks are (both in `docs/benchmarks.md`).
+    """
+    limits = settings.turned
+    largest = max(range(len(fitted.faces)), key=lambda index: fitted.faces[index].box.area)
+    face = fitted.faces[largest]
+    if limits is None or (
+        face.box.detector == "hog" and abs(face.pose.yaw) < limits.doubt_from_yaw_deg
+    ):
+        return None
+    boxes = [each.box for each in fitted.faces]
+    maps = find_maps(fitted.image, boxes, settings, fitted.timings)
+    yaw_deg = PoseDegrees.from_rotation(maps[largest].camera.rotation).yaw
+    if abs(yaw_deg) < limits.map_from_yaw_deg:
+        return None
+    return map_found(fitted.photo, fitted.image, maps, settings, fitted.timings).result
 
 
 def save_contact_sheets(result: Reconstruction, path: Path) -> None:

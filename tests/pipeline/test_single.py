@@ -15,7 +15,12 @@ from face3d_cli.io.image import read_photo
 from face3d_cli.io.mesh import load_mesh
 from face3d_cli.pipeline.locate import locate
 from face3d_cli.pipeline.single import choose_method, reconstruct
-from face3d_cli.settings import MorphableSettings, ReconstructSettings, TextureSettings
+from face3d_cli.settings import (
+    MorphableSettings,
+    ReconstructSettings,
+    TextureSettings,
+    TurnedFaceSettings,
+)
 
 pytestmark = pytest.mark.usefixtures("surrey")
 QUICK = ReconstructSettings(texture=TextureSettings(size_px=256))
@@ -226,3 +231,34 @@ def test_the_package_itself_offers_reconstruct(sample_photo, tmp_path):
     assert saved[0].mesh.stat().st_size > 100_000
     with pytest.raises(AttributeError):
         face3d_cli.nothing  # noqa: B018
+
+
+@pytest.mark.usefixtures("model_home")
+class TestTurnedFaces:
+    """Of "auto": the map is asked where landmarks are in doubt, and taken where it is turned."""
+
+    @staticmethod
+    def auto(photo, **limits):
+        settings = ReconstructSettings(texture=None, turned=TurnedFaceSettings(**limits))
+        return reconstruct(photo, settings)
+
+    def test_a_face_that_looks_ahead_is_fitted(self, photo):
+        assert self.auto(photo).method == "surrey"
+
+    def test_a_doubtful_face_is_fitted_all_the_same_where_the_map_looks_ahead(self, photo):
+        result = self.auto(photo, doubt_from_yaw_deg=0.0)
+        assert result.method == "surrey"
+        assert "position_map" in result.timings.elapsed_ms
+
+    def test_a_turned_face_is_taken_from_the_map(self, photo):
+        result = self.auto(photo, doubt_from_yaw_deg=0.0, map_from_yaw_deg=0.0)
+        assert result.method == "prnet"
+        assert len(result.faces[0].mesh.vertices) > 10_000
+
+    def test_without_limits_or_with_landmarks_nothing_is_asked(self, photo, result):
+        settings = ReconstructSettings(texture=None, turned=None)
+        assert "position_map" not in reconstruct(photo, settings).timings.elapsed_ms
+        limits = TurnedFaceSettings(doubt_from_yaw_deg=0.0, map_from_yaw_deg=0.0)
+        settings = ReconstructSettings(texture=None, turned=limits)
+        points = result.faces[0].landmarks_px
+        assert reconstruct(photo, settings, landmarks_px=points).method == "surrey"
