@@ -1,13 +1,16 @@
 """How fast batches are, what they hold in memory, and what deaths and broken photos cost.
 
     python benchmarks/batch.py speed PHOTOS_DIR --count 1000
+    python benchmarks/batch.py memory PHOTOS_DIR --count 400
     python benchmarks/batch.py kill PHOTOS_DIR --count 60
     python benchmarks/batch.py broken PHOTOS_DIR --count 200
 
 Photos are made by copying those of a folder with changes: mirrored, scaled, brighter or darker.
-`speed` runs one uninterrupted batch of all photos for its memory. Then it reconstructs the first
-`--compared` photos in chunks, each chunk by turns in four ways: a plain loop over the library, two
-such loops side by side (what the machine can give), a batch with one process and one with two.
+`memory` runs one uninterrupted batch of all photos; a worker's heap rises and falls by some 30 MiB
+from photo to photo, so the most it ever held stands beside what it holds. `speed` does so first,
+and then reconstructs the first `--compared` photos in chunks, each chunk by turns in four ways: a
+plain loop over the library, two such loops side by side (what the machine can give), a batch with
+one process and one with two. All of it takes the Surrey path.
 `kill` ends the parent with SIGKILL at ten random moments, runs the same command again, and compares
 every file with those of an uninterrupted run. `broken` damages every tenth photo.
 """
@@ -41,14 +44,16 @@ from face3d_cli.pipeline.discover import Discovery, FoundPhoto, find_photos
 from face3d_cli.pipeline.engine_local import LocalEngine
 from face3d_cli.pipeline.photo_tasks import ReconstructTask
 from face3d_cli.pipeline.tasks import THREAD_VARIABLES, limit_threads
+from face3d_cli.settings import ReconstructSettings
 
 NUM_KILLS = 10
+SURREY = ReconstructTask(settings=ReconstructSettings(method="surrey"))
 FACE3D_BATCH = [sys.executable, "-m", "face3d_cli", "batch"]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=["speed", "kill", "broken", "loop"])
+    parser.add_argument("what", choices=["speed", "memory", "kill", "broken", "loop"])
     parser.add_argument("photos", type=Path)
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--compared", type=int, default=400)
@@ -65,6 +70,8 @@ def main() -> None:
             photos = find_photos(work / "photos").photos
             figures = memory(work, photos)
             figures |= speed(work, photos[: given.compared], given.chunk)
+        elif given.what == "memory":
+            figures = memory(work, find_photos(work / "photos").photos)
         else:
             figures = {"kill": kill, "broken": broken}[given.what](work)
     print(json.dumps({"photos": given.count, "cores": os.cpu_count(), **figures}, indent=1))
@@ -89,7 +96,7 @@ def make_photos(source: Path, folder: Path, count: int, seed: int = 0) -> None:
 
 def memory(work: Path, photos: list[FoundPhoto]) -> dict[str, Any]:
     """Resident memory of parent and workers, after every 50 photos of one uninterrupted batch."""
-    seen: list[list[int]] = []
+    seen: list[list[tuple[int, int]]] = []
     statuses: Counter[str] = Counter()
 
     def look(record: dict[str, Any], line: str) -> None:
@@ -98,7 +105,7 @@ def memory(work: Path, photos: list[FoundPhoto]) -> dict[str, Any]:
             workers = sorted(child.pid or 0 for child in multiprocessing.active_children())
             seen.append([_resident_mib(pid) for pid in (os.getpid(), *workers)])
 
-    task, started_s = ReconstructTask(), time.perf_counter()
+    task, started_s = SURREY, time.perf_counter()
     run_batch(Discovery(photos), work / "memory", task, LocalEngine(task, 2), on_record=look)
     elapsed_s = time.perf_counter() - started_s
     return {
@@ -106,16 +113,16 @@ def memory(work: Path, photos: list[FoundPhoto]) -> dict[str, Any]:
             "statuses": dict(statuses),
             "seconds": round(elapsed_s, 1),
             "photos_per_s": round(len(photos) / elapsed_s, 2),
-            "resident_mib_after_every_50 (parent, worker, worker)": seen,
+            "resident_mib_after_every_50 (parent, worker, worker; now, most)": seen,
         }
     }
 
 
-def _resident_mib(pid: int) -> int:
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS"):
-            return int(line.split()[1]) // 1024
-    return 0
+def _resident_mib(pid: int) -> tuple[int, int]:
+    """What a process holds now, and the most that it ever held."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    said = dict(line.split(":", 1) for line in lines)
+    return int(said["VmRSS"].split()[0]) // 1024, int(said["VmHWM"].split()[0]) // 1024
 
 
 def speed(work: Path, photos: list[FoundPhoto], chunk: int) -> dict[str, Any]:
@@ -159,7 +166,7 @@ def speed(work: Path, photos: list[FoundPhoto], chunk: int) -> dict[str, Any]:
 
 def _batch(photos: list[FoundPhoto], out: Path, num_processes: int) -> float:
     """Run a batch; returns the seconds between the end of the first photo and of the last."""
-    task, ends_s = ReconstructTask(), list[float]()
+    task, ends_s = SURREY, list[float]()
     engine = LocalEngine(task, num_processes)
     run_batch(
         Discovery(photos),
@@ -194,7 +201,7 @@ def loop(photos: list[Path], out: Path) -> int:
     done = 0
     for photo in photos:
         try:
-            face3d_cli.reconstruct(photo).save(out / f"{photo.name}.glb")
+            face3d_cli.reconstruct(photo, SURREY.settings).save(out / f"{photo.name}.glb")
         except Face3dError:
             continue
         done += 1
