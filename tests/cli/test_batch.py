@@ -58,6 +58,22 @@ def photos(tmp_path: Path, sample_photo: Path) -> Path:
     return folder
 
 
+def test_all_faces_of_a_photo_can_share_one_file(sample_photo, tmp_path):
+    from face3d_cli.io.mesh import load_meshes
+
+    with Image.open(sample_photo) as image:
+        one = np.asarray(
+            image.convert("RGB").resize((400, round(400 * image.height / image.width)))
+        )
+    (tmp_path / "photos").mkdir()
+    Image.fromarray(np.hstack([one, one[:, ::-1]])).save(tmp_path / "photos" / "two.png")
+    more = ("--faces", "all", "--layout", "photo", "--format", "glb", "--no-mask")
+    result = face3d("batch", tmp_path / "photos", "-o", tmp_path / "out", *more)
+    assert result.returncode == 0, result.stderr
+    assert list(outputs_in(tmp_path / "out")) == ["two.png.glb"]
+    assert len(load_meshes(tmp_path / "out" / "two.png.glb")) == 2
+
+
 def test_landmarks_of_a_folder_tree(photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     result = face3d("batch", photos, "-o", out, "--task", "landmarks", "--json", "--jobs", 2)
