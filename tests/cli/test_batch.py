@@ -58,6 +58,7 @@ def photos(tmp_path: Path, sample_photo: Path) -> Path:
     return folder
 
 
+@pytest.mark.usefixtures("surrey")
 def test_all_faces_of_a_photo_can_share_one_file(sample_photo, tmp_path):
     from face3d_cli.io.mesh import load_meshes
 
