@@ -511,7 +511,7 @@ class RefineSettings:
 
     size_px: int = 40
     rounds: int = 2
-    spread: float = 0.1
+    spread: float = 0.05
     noise: float = 0.3
     albedo_spread: float = 0.15
     albedo_reach_mm: float = 25.0
