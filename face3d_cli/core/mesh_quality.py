@@ -10,6 +10,7 @@ from face3d_cli.arrays import FloatArray, Mask, Points3, Triangles
 from face3d_cli.core.mesh import triangle_normals
 
 PATIENCE = 10  # rounds of unfolding
+RINGS_BACK = 3  # of vertices around what goes back to where it was
 
 
 def flipped_triangles(vertices: Points3, before: Points3, triangles: Triangles) -> Mask:
@@ -74,7 +75,8 @@ def unfold(vertices: Points3, before: Points3, triangles: Triangles, rounds: int
 
     In every round the displacements of the vertices around bad triangles become the mean of their
     neighbours'; where the displacement is even, nothing can be flipped. The rest of the mesh stays
-    as it is. It ends when all are sound, or when `PATIENCE` rounds bettered none.
+    as it is. It ends when all are sound, or when `PATIENCE` rounds bettered none; what is bad then
+    goes back to where it was before, with ever more around it.
 
     Args:
         vertices: (V, 3) deformed.
@@ -104,5 +106,20 @@ def unfold(vertices: Points3, before: Points3, triangles: Triangles, rounds: int
         around += seeds + adjacency @ (seeds + adjacency @ seeds)  # and two rings further
         smoothed = (adjacency @ moved) / degrees
         moved = np.where(around[:, None] > 0, smoothed, moved)
-    unfolded: Points3 = before + moved
+    share = np.ones(len(vertices))
+    for _ in range(rounds):
+        now = before + share[:, None] * moved
+        bad = flipped_triangles(now, before, triangles)
+        bad |= crossing_triangles(now, triangles) & ~hopeless
+        if not bad.any():
+            break
+        near = np.zeros(len(vertices))
+        near[triangles[bad].ravel()] = 1.0
+        for _ in range(RINGS_BACK):
+            near = np.maximum(near, (adjacency @ near > 0) * 1.0)
+        kept = 1.0 - near
+        for _ in range(RINGS_BACK):  # an even way from what goes back to what stays
+            kept = np.where(near > 0, kept, (adjacency @ kept) / degrees[:, 0])
+        share = np.minimum(share, kept)
+    unfolded: Points3 = before + share[:, None] * moved
     return unfolded

@@ -66,3 +66,15 @@ def test_triangles_with_a_common_corner_can_cross() -> None:
     triangles = np.array([[0, 1, 2], [0, 3, 4]], np.int32)
     assert crossing_triangles(np.array([shared, *flat, *through]), triangles).all()
     assert not crossing_triangles(np.array([shared, *flat, *aside]), triangles).any()
+
+
+def test_what_smoothing_cannot_mend_goes_back() -> None:
+    """A small dome is pushed as a whole through a large one: its displacement is even already."""
+    dome = hemisphere(8, 16)
+    before = np.concatenate([dome.vertices, 0.5 * dome.vertices])
+    triangles = np.concatenate([dome.triangles, dome.triangles + len(dome.vertices)])
+    pushed = before + np.repeat([[0.0, 0, 0], [0.7, 0, 0]], len(dome.vertices), axis=0)
+    assert crossing_triangles(pushed, triangles).any()
+    repaired = unfold(pushed, before, triangles)
+    assert not crossing_triangles(repaired, triangles).any()
+    assert not flipped_triangles(repaired, before, triangles).any()
