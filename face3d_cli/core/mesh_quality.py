@@ -10,7 +10,7 @@ from face3d_cli.arrays import FloatArray, Mask, Points3, Triangles
 from face3d_cli.core.mesh import triangle_normals
 
 PATIENCE = 10  # rounds of unfolding
-RINGS_BACK = 3  # of vertices around what goes back to where it was
+RINGS_BACK = 1  # of vertices around what goes back to where it was
 
 
 def flipped_triangles(vertices: Points3, before: Points3, triangles: Triangles) -> Mask:
