@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -17,6 +16,7 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
+from face3d_cli.diff.threads import limited_threads
 from face3d_cli.errors import ModelError, StageError
 from face3d_cli.io.atomic import atomic_path
 from face3d_cli.settings import LoopSettings
@@ -89,7 +89,7 @@ def train(
     )
     first = _restore(folder, network, average, optimiser, settings) if resume else 0
     last = min(settings.steps, stop_after or settings.steps)
-    with _fixed_threads(settings.num_threads):
+    with limited_threads(settings.num_threads):
         for step, batch in _prefetched(task.batch_at, first, last):
             rate = learning_rate_at(step, settings)
             for group in optimiser.param_groups:
@@ -166,16 +166,6 @@ def _prefetched(
             if step + ahead < last:
                 waiting.append(maker.submit(batch_at, step + ahead))
             yield step, batch
-
-
-@contextmanager
-def _fixed_threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _save(folder: Path, network: nn.Module, average: nn.Module, optimiser: Any, step: int) -> None:
