@@ -26,7 +26,12 @@ from face3d_cli.core.face_box import FaceBox
 from face3d_cli.core.landmarks68 import bounding_box, normalised_mean_error
 from face3d_cli.evaluation.landmarks import annotated_face, evaluate_landmarks
 from face3d_cli.io.image import read_photo
-from face3d_cli.settings import DetectionSettings, LandmarkSettings, ReconstructSettings
+from face3d_cli.settings import (
+    DetectionSettings,
+    LandmarkBoxSettings,
+    LandmarkSettings,
+    ReconstructSettings,
+)
 from face3d_cli.stages import detection
 from face3d_cli.stages.detection import BoxConvention
 from face3d_cli.stages.landmarks import _predictor, predict_landmarks
@@ -50,12 +55,14 @@ def raw_boxes(name: str, image: np.ndarray) -> list[FaceBox]:
 def undone(box: FaceBox, convention: BoxConvention) -> FaceBox:
     """The square box that the convention turned into this one."""
     side = box.width / convention.grow
-    x, y = box.center[0] - side / 2, box.center[1] - convention.down * side - side / 2
+    down = convention.down * side
+    x = box.center[0] + np.sin(box.roll_rad) * down - side / 2
+    y = box.center[1] - np.cos(box.roll_rad) * down - side / 2
     return replace(box, x=x, y=y, width=side, height=side)
 
 
 def adapted(box: FaceBox, convention: BoxConvention) -> FaceBox:
-    x, y, width, height = convention.to_hog(box.x, box.y, box.width, box.height)
+    x, y, width, height = convention.to_hog(box.x, box.y, box.width, box.height, box.roll_rad)
     return replace(box, x=x, y=y, width=width, height=height)
 
 
@@ -111,6 +118,7 @@ def plain_points(image: np.ndarray, box: FaceBox) -> np.ndarray:
 def landmark_gains(folders: list[Path], name: str) -> dict[str, dict[str, object]]:
     """NME for each way to make a box from the detector's, on the same faces."""
     once = LandmarkSettings(shifts=((0.0, 0.0),))
+    as_given = replace(once, box=LandmarkBoxSettings(roll_deg=()))
     rows: dict[str, list[dict[str, float]]] = {f"turned by {turn}": [] for turn in TURNS_DEG}
     rows["where HOG finds nothing"] = []
     for turn_deg, image, truth in (
@@ -121,14 +129,13 @@ def landmark_gains(folders: list[Path], name: str) -> dict[str, dict[str, object
         if box is None:
             continue
         like_hog = adapted(box, CONVENTIONS[name])
-        looked = detection._second_look(image, like_hog, SETTINGS)
         points = {
             "raw box, plain dlib": plain_points(image, box),
             "adapted box, plain dlib": plain_points(image, like_hog),
-            "raw box, upright": predict_landmarks(image, box, once),
-            "adapted box, upright": predict_landmarks(image, like_hog, once),
-            "second look, upright": predict_landmarks(image, looked, once),
-            "second look, upright, median": predict_landmarks(image, looked),
+            "raw box, upright": predict_landmarks(image, box, as_given),
+            "adapted box, upright": predict_landmarks(image, like_hog, as_given),
+            "second look, upright": predict_landmarks(image, like_hog, once),
+            "second look, upright, median": predict_landmarks(image, like_hog),
         }
         errors = {way: 100 * normalised_mean_error(each, truth) for way, each in points.items()}
         rows[f"turned by {turn_deg}"].append(errors)
@@ -160,12 +167,16 @@ def measure(folder: Path) -> dict[str, object]:
             adapted(box, detection.CNN_BOX) for box in raw_boxes("cnn", image)
         ]
 
-    once = ReconstructSettings(landmarks=LandmarkSettings(shifts=((0.0, 0.0),)))
+    once = LandmarkSettings(shifts=((0.0, 0.0),))
+    as_given = replace(once, box=LandmarkBoxSettings(roll_deg=()))
     ways: dict[str, dict[str, object]] = {
         "dlib alone": {"detect": plain_detect, "predict": plain_points},
         "adapted box, plain dlib": {"detect": adapted_detect, "predict": plain_points},
-        "adapted box, upright": {"detect": adapted_detect, "settings": once},
-        "second look, upright": {"settings": once},
+        "adapted box, upright": {
+            "detect": adapted_detect,
+            "settings": ReconstructSettings(landmarks=as_given),
+        },
+        "second look, upright": {"settings": ReconstructSettings(landmarks=once)},
         "ours": {},
     }
     keys = ("nme_by_yaw", "photos_by_yaw", "nme_balanced", "missed")

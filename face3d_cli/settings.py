@@ -46,17 +46,37 @@ class DetectionSettings:
     hog_max_side_px: int = 2000  # and then at their own size, up to these
     cnn_max_side_px: int = 1024
     hog_certain_score: float = 0.35  # from here on "auto" asks no other detector
-    # HOG looks again at faces found weakly or by another detector, turned by these angles.
-    second_look_below_score: float = 1.2  # of HOG's own boxes
-    second_look_margin: float = 0.3  # by which such a box must be beaten
-    second_look_roll_deg: tuple[float, ...] = (0.0, -20.0, 20.0, -40.0, 40.0, -80.0, 80.0)
-    second_look_min_score: float = -0.5  # weaker than in a whole photo: a face is known to be there
+
+
+@dataclass(frozen=True)
+class LandmarkBoxSettings:
+    """How HOG looks again at a face that it found weakly or not at all (`stages/landmark_box.py`).
+
+    Attributes:
+        below_score: of HOG's own boxes; stronger ones stay.
+        margin: by which such a box must be beaten.
+        min_score: of an answer to another detector's box; weaker than in a whole photo, because a
+            face is known to be there.
+        roll_deg: in-plane turns that are tried, from the given box's.
+        face_px: side of the given box in the crop; HOG's smallest face is 80 px.
+        max_shift: of the answer's middle, in sides of the given box.
+        min_size: side of the answer, in sides of the given box.
+    """
+
+    below_score: float = 1.2
+    margin: float = 0.3
+    min_score: float = -0.5
+    roll_deg: tuple[float, ...] = (0.0, -20.0, 20.0, -40.0, 40.0, -80.0, 80.0)
+    face_px: int = 130
+    max_shift: float = 0.4
+    min_size: float = 0.7
 
 
 @dataclass(frozen=True)
 class LandmarkSettings:
     """How the 68 points are predicted (`stages/landmarks.py`)."""
 
+    box: LandmarkBoxSettings = LandmarkBoxSettings()
     face_side_px: int = 200  # the face's box in the crop that the predictor sees
     # Boxes to take the median over: shifts to the right and down, in box widths.
     shifts: tuple[tuple[float, float], ...] = (
@@ -99,6 +119,7 @@ class LinearFitSettings:
 
     Attributes:
         pose_steps, steps: Gauss-Newton steps for the pose alone, and for everything.
+        landmark_offsets: whether landmarks lie beside the vertices that the model names for them.
         landmark_noise: standard deviation of a landmark that counts as one fact.
         jaw_noise: the same across the jaw's line; `jaw_slack` times that along it.
         opening_noise: of the distance between the lids, and between the lips.
@@ -113,6 +134,7 @@ class LinearFitSettings:
 
     pose_steps: int = 5
     steps: int = 12
+    landmark_offsets: bool = True
     landmark_noise: float = 0.018
     jaw_noise: float = 0.05
     jaw_slack: float = 3.0
@@ -544,6 +566,7 @@ class MeshNetSettings:
         crop_margin: side of the square that is looked at over the face's size.
         prnet_mesh_px: side of the position map that a mesh of `--init prnet` is made of.
         patience: steps without a new best loss after which the run stops.
+        recolor_steps: of the colours alone, where the mesh had to be unfolded in the end.
     """
 
     init: MeshInit = "surrey"
@@ -559,6 +582,7 @@ class MeshNetSettings:
     crop_margin: float = 1.25
     prnet_mesh_px: int = 64
     patience: int = 60
+    recolor_steps: int = 60
     checkpoint_every: int = 25  # steps
     seed: int = 0
     renderer: RendererName = "torch"

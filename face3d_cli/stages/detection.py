@@ -13,13 +13,11 @@ import dlib
 import numpy as np
 
 from face3d_cli.arrays import RgbImage, check_shape
-from face3d_cli.core.crop import crop_face
 from face3d_cli.core.face_box import FaceBox
 from face3d_cli.settings import DetectionSettings
 from face3d_cli.weights.store import find_model, model_state
 
 MIN_PHOTO_PX = 32  # below this there is no room for a face, and dlib's CNN refuses
-LOOK_FACE_PX, LOOK_CROP_PX = 130, 286  # HOG's smallest face is 80 px
 SAME_FACE_OVERLAP = 0.3  # two boxes that share more of their union are one face
 
 
@@ -34,10 +32,14 @@ class BoxConvention:
     down: float  # shift of the centre, in sides of the square as large as the box
     grow: float  # factor on that side
 
-    def to_hog(self, x: float, y: float, width: float, height: float) -> tuple[float, ...]:
-        """Return x, y, width, height of the square HOG-style box."""
+    def to_hog(
+        self, x: float, y: float, width: float, height: float, roll_rad: float = 0.0
+    ) -> tuple[float, ...]:
+        """Return x, y, width, height of the square HOG-style box; down is along the face."""
         raw_side = (width * height) ** 0.5
-        center_x, center_y = x + width / 2, y + height / 2 + self.down * raw_side
+        down = self.down * raw_side
+        center_x = x + width / 2 - math.sin(roll_rad) * down
+        center_y = y + height / 2 + math.cos(roll_rad) * down
         side = self.grow * raw_side
         return center_x - side / 2, center_y - side / 2, side, side
 
@@ -73,41 +75,11 @@ def detect_faces(
     found: list[FaceBox] = []
     for search, long_side_px in _searches(settings, max(image.shape[:2])):
         for box in _search_at(search, image, long_side_px):
-            box = _second_look(image, box, settings)
             if all(box.overlap(other) < SAME_FACE_OVERLAP for other in found):
                 found.append(box)
         if found and not want_all:
             break
     return sorted(found, key=lambda box: box.center)
-
-
-def _second_look(image: RgbImage, box: FaceBox, settings: DetectionSettings) -> FaceBox:
-    """Ask HOG where it sees the face of a box in crops turned upright.
-
-    HOG misses rolled and half-visible faces in a whole photo, or finds them weakly in a box that
-    misleads the 68-point predictor, which knows upright boxes of HOG alone. The strongest answer
-    near the box's middle wins. A box of HOG's own is only given up for a clearly stronger one, one
-    of another detector for any. What this gains: `benchmarks/box_convention.py`.
-    """
-    is_own = box.detector == "hog"
-    own_score = box.score or 0.0
-    if is_own and own_score >= settings.second_look_below_score:
-        return box
-    to_beat = own_score + settings.second_look_margin if is_own else settings.second_look_min_score
-    best, best_score = box, to_beat
-    for roll_deg in settings.second_look_roll_deg:
-        turned = replace(box, roll_rad=math.radians(roll_deg))
-        crop = crop_face(image, turned, face_px=LOOK_FACE_PX, crop_px=LOOK_CROP_PX)
-        rectangles, scores, _ = _hog_detector().run(crop.image, 0, to_beat)
-        for r, score in zip(rectangles, scores, strict=True):
-            center_crop = np.array([r.left() + r.width() / 2, r.top() + r.height() / 2])
-            away_px = np.abs(center_crop - LOOK_CROP_PX / 2).max()
-            if score > best_score and away_px < 0.4 * LOOK_FACE_PX:
-                side = r.width() * box.width / LOOK_FACE_PX
-                x, y = (crop.to_image(center_crop[None])[0] - side / 2).tolist()
-                best = replace(turned, x=x, y=y, width=side, height=side)
-                best_score = score
-    return best
 
 
 Search = Callable[[RgbImage], list[FaceBox]]
@@ -160,7 +132,7 @@ def _search_at(search: Search, image: RgbImage, long_side_px: int) -> list[FaceB
 
 
 def _hog(image: RgbImage, min_score: float) -> list[FaceBox]:
-    rectangles, scores, _ = _hog_detector().run(image, 0, min_score)
+    rectangles, scores, _ = hog_detector().run(image, 0, min_score)
     return [
         FaceBox(r.left(), r.top(), r.width(), r.height(), float(score), "hog")
         for r, score in zip(rectangles, scores, strict=True)
@@ -182,13 +154,17 @@ def _yunet(image: RgbImage) -> list[FaceBox]:
     _, found = detector.detect(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     boxes = []
     for row in found if found is not None else []:
-        x, y, width, height = YUNET_BOX.to_hog(*(float(value) for value in row[:4]))
-        boxes.append(FaceBox(x, y, width, height, float(row[-1]), "yunet"))
+        points = row[4:14].reshape(5, 2)  # eyes, tip of the nose, corners of the mouth
+        down = points[3:].mean(axis=0) - points[:2].mean(axis=0)
+        roll_rad = math.atan2(-down[0], down[1])
+        x, y, width, height = YUNET_BOX.to_hog(*(float(value) for value in row[:4]), roll_rad)
+        boxes.append(FaceBox(x, y, width, height, float(row[-1]), "yunet", roll_rad))
     return boxes
 
 
 @lru_cache(maxsize=1)
-def _hog_detector() -> Any:
+def hog_detector() -> Any:
+    """The detector of upright faces that look ahead, 80 px wide or more."""
     return dlib.get_frontal_face_detector()
 
 

@@ -14,6 +14,7 @@ from face3d_cli.core.crop import crop_face
 from face3d_cli.core.face_box import FaceBox
 from face3d_cli.core.landmarks68 import roll_rad
 from face3d_cli.settings import LandmarkSettings
+from face3d_cli.stages.landmark_box import landmark_box
 from face3d_cli.weights.store import find_model
 
 
@@ -23,13 +24,14 @@ def predict_landmarks(
     """Predict the 68 iBUG landmarks of one face.
 
     The predictor (Kazemi & Sullivan 2014, "One Millisecond Face Alignment") is neither rotation
-    invariant nor smooth in its box. So a first prediction gives the roll, the face is cut out
-    upright at a fixed size, and the median over slightly shifted boxes is taken.
+    invariant nor smooth in its box. So HOG looks again at doubtful boxes, a first prediction gives
+    the roll, the face is cut out upright at a fixed size, and the median over slightly shifted
+    boxes is taken.
 
     Args:
         image: (H, W, 3) photo.
         box: the face, in HOG's convention.
-        settings: crop size and the boxes to take the median over.
+        settings: when HOG looks again, crop size, and the boxes to take the median over.
 
     Returns:
         (68, 2) image pixels; they may lie outside the photo when the face does.
@@ -38,6 +40,7 @@ def predict_landmarks(
         ModelError: the predictor's model is missing.
     """
     check_shape(image, (None, None, 3), "image")
+    box = landmark_box(image, box, settings.box)
     first = _predict_in_crop(image, box, settings.face_side_px, shifts=((0.0, 0.0),))
     upright = replace(box, roll_rad=roll_rad(first))
     return _predict_in_crop(image, upright, settings.face_side_px, settings.shifts)

@@ -8,9 +8,10 @@ import pytest
 
 from face3d_cli.core.face_box import FaceBox
 from face3d_cli.io.image import read_photo
-from face3d_cli.settings import DetectionSettings
+from face3d_cli.settings import DetectionSettings, LandmarkBoxSettings
 from face3d_cli.stages import detection
 from face3d_cli.stages.detection import BoxConvention, detect_faces
+from face3d_cli.stages.landmark_box import landmark_box
 from face3d_cli.stages.landmarks import predict_landmarks
 
 
@@ -58,7 +59,7 @@ def test_all_faces_come_left_to_right(photo):
 
 
 def test_a_rolled_face_gets_a_rolled_box_and_right_landmarks(photo):
-    """The second look: HOG alone misses this face, and the CNN's box alone misleads."""
+    """HOG looks again: it alone misses this face, and the CNN's box alone misleads."""
     turn = cv2.getRotationMatrix2D((222, 120), 40, 1.0)
     turned = cv2.warpAffine(photo, turn, (512, 512), borderMode=cv2.BORDER_REPLICATE)
     (upright_box,) = detect_faces(photo)
@@ -67,13 +68,34 @@ def test_a_rolled_face_gets_a_rolled_box_and_right_landmarks(photo):
     box = max(found, key=lambda each: each.area)
     error = np.linalg.norm(predict_landmarks(turned, box) - expected, axis=1).mean()
     assert error < 0.05 * upright_box.width
-    assert box.roll_rad == pytest.approx(np.radians(-40), abs=np.radians(21))
+    assert landmark_box(turned, box).roll_rad == pytest.approx(np.radians(-40), abs=np.radians(21))
+
+
+def test_a_small_strong_answer_beside_the_face_does_not_replace_its_box(photo):
+    """HOG sees the eye of a profile for a face: the box of another detector stays."""
+    (small,) = detect_faces(photo)
+    half_as_large = 2.2 * small.width
+    x, y = (middle - half_as_large / 2 for middle in small.center)
+    wide = FaceBox(x, y, half_as_large, half_as_large, 0.9, "yunet")
+    assert landmark_box(photo, wide, LandmarkBoxSettings(min_size=0.0)) != wide
+    assert landmark_box(photo, wide) == wide
+
+
+def test_a_box_drawn_by_the_user_is_never_replaced(photo):
+    (found,) = detect_faces(photo)
+    drawn = FaceBox(found.x - 9, found.y - 9, found.width, found.height)
+    assert landmark_box(photo, drawn) is drawn
 
 
 def test_box_convention_shifts_and_grows_about_the_centre():
     x, y, width, height = BoxConvention(down=0.1, grow=1.2).to_hog(100, 200, 50, 50)
     assert (width, height) == pytest.approx((60, 60))
     assert (x + width / 2, y + height / 2) == pytest.approx((125, 230))
+
+
+def test_box_convention_shifts_along_a_rolled_face():
+    x, y, width, height = BoxConvention(down=0.1, grow=1.0).to_hog(100, 200, 50, 50, np.pi / 2)
+    assert (x + width / 2, y + height / 2) == pytest.approx((120, 225))
 
 
 @pytest.mark.shared
@@ -88,7 +110,8 @@ def test_the_main_face_of_every_photo_is_found(shared):
 
 def test_searches_stop_at_the_first_success_unless_all_are_wanted(photo, monkeypatch):
     seen = []
-    monkeypatch.setattr(detection, "_cnn", lambda image: seen.append(image.shape) or [])
+    for second in ("_cnn", "_yunet"):
+        monkeypatch.setattr(detection, second, lambda image: seen.append(image.shape) or [])
     detect_faces(photo)
     assert seen == []
     detect_faces(photo, want_all=True)
