@@ -28,11 +28,12 @@ from face3d_cli.errors import UnreadableInput, UsageError
 from face3d_cli.io.atomic import atomic_path
 from face3d_cli.networks.perception import Features
 from face3d_cli.settings import MeshNetSettings
-from face3d_cli.stages.mesh_parameters import MeshParameterisation, parameterise
+from face3d_cli.stages.mesh_parameters import FreeVertices, MeshParameterisation, parameterise
 from face3d_cli.stages.outline import widen_to_mask
 
 DIVERGED = 1e3  # times the best loss
 IMPROVED = 0.9995  # of the best loss counts as better
+MOVED = 1e-6  # half squares: more than rounding
 ONE_THREAD_UP_TO_PX = 128  # smaller work than this is slower when it is shared
 
 StopReason = Literal["steps", "converged", "diverged"]
@@ -156,7 +157,12 @@ def _optimise(
     parameters.restore(run.kept)
     with torch.no_grad():
         vertices, colors = parameters.mesh()
-        sound = unfold(vertices[0].double().numpy(), given.vertices, given.triangles)
+        found = vertices[0].double().numpy()
+        sound = unfold(found, given.vertices, given.triangles)
+    if np.abs(sound - found).max() > MOVED:
+        unfolded = replace(template, vertices=sound)
+        colors = _recolored(scene, unfolded, colors[0].detach().numpy(), settings)
+    with torch.no_grad():
         vertices = torch.from_numpy(sound).float()[None]
         color = scene.picture(vertices, colors, size).color
         photo, seen = scene.photo[size], scene.mask[size]
@@ -172,6 +178,21 @@ def _optimise(
         losses=run.losses,
         stop_reason=stop_reason,
     )
+
+
+def _recolored(scene: _Scene, mesh: Mesh, colors: FloatArray, settings: MeshNetSettings) -> Tensor:
+    """(1, V, 3) the colours fitted anew to a mesh that stands still: what unfolded shows others."""
+    free = FreeVertices(mesh, colors, settings)
+    _, of_tints = free.groups(settings)
+    optimizer = torch.optim.Adam([of_tints])
+    for _ in range(settings.recolor_steps):
+        optimizer.zero_grad(set_to_none=True)
+        vertices, found = free.mesh()
+        picture = scene.picture(vertices.detach(), found, settings.size_px)
+        photo, seen = scene.photo[settings.size_px], scene.mask[settings.size_px]
+        image.mean_masked_squared_error(picture.color, photo, seen).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    return free.mesh()[1].detach()
 
 
 class _Run:
