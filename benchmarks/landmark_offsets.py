@@ -1,41 +1,68 @@
-"""How far do the 68 landmarks lie from the vertices that eos takes for them?
+"""How far do the 68 landmarks lie from the vertices that a model names for them?
 
-    python benchmarks/landmark_offsets.py PHOTOS_DIR... [--every N]
+    python benchmarks/landmark_offsets.py PHOTOS_DIR... [--model surrey|ict] [--every N]
 
 Photos show one adult face each, near the front (used: SCUT-FBP5500 and CelebA-HQ's training part,
-every sixth; the model is of adults, so what is different in children would pass for a difference of
-definition). eos fits each with the shape held at the mean, and what remains at a landmark, averaged
-over people and over left and right, is such a difference: eos's table (`ibug_to_sfm.txt`) names the
-nearest good vertex. Prints JSON, and the table of `stages/surrey_points.py`.
+every sixth; the models are of adults, so what is different in children would pass for a difference
+of definition). Each is fitted with the shape held at the mean, and what remains at a landmark,
+averaged over people and over left and right, is such a difference: eos's table (`ibug_to_sfm.txt`)
+names the nearest good vertex, and ICT-FaceKit's README follows Multi-PIE. Prints JSON, and the
+table of `stages/surrey_points.py` or `stages/ict_points.py`.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from face3d_cli.core.camera import ScaledOrthographicCamera
 from face3d_cli.core.landmarks68 import JAW, MIRRORED, NUM_LANDMARKS
 from face3d_cli.io.image import read_photo
-from face3d_cli.settings import DetectionSettings, MorphableSettings
+from face3d_cli.settings import DetectionSettings, LinearFitSettings, MorphableSettings
 from face3d_cli.stages.detection import detect_faces
+from face3d_cli.stages.ict_fit import fit_ict
 from face3d_cli.stages.landmarks import predict_landmarks
+from face3d_cli.stages.linear_fit import FacePoints
 from face3d_cli.stages.morphable import fit_surrey
 
-HELD = MorphableSettings(shape_regularisation=0.5, landmark_offsets=False)
 SURE, MAX_TURN_DEG = 0.5, 15.0
 
 
-def offsets_mm(path: Path) -> np.ndarray | None:
+@dataclass(frozen=True)
+class HeldFit:
+    """A mean face with some expression, placed on a photo."""
+
+    camera: ScaledOrthographicCamera
+    landmarks_mm: np.ndarray
+
+
+def surrey_held(points: np.ndarray, shape: tuple[int, int]) -> HeldFit:
+    held = MorphableSettings(shape_regularisation=0.5, landmark_offsets=False)
+    fit = fit_surrey(points, shape, held)
+    return HeldFit(fit.camera, fit.landmarks_mm)
+
+
+def ict_held(points: np.ndarray, shape: tuple[int, int]) -> HeldFit:
+    held = LinearFitSettings(shape_spread=0.01, landmark_offsets=False)
+    (fit,) = fit_ict([FacePoints(points)], held)
+    return HeldFit(fit.camera, fit.posed_mm[fit.landmark_vertices])
+
+
+MODELS = {"surrey": surrey_held, "ict": ict_held}
+
+
+def offsets_mm(path: Path, model: str) -> np.ndarray | None:
     """(68, 2) of one photo, to the subject's left and up; None where it shows no frontal face."""
     image = read_photo(path)
     boxes = detect_faces(image, DetectionSettings(detector="hog"))
     if not boxes or (boxes[0].score or 0.0) < SURE:
         return None
     points = predict_landmarks(image, boxes[0])
-    fit = fit_surrey(points, image.shape[:2], HELD)
+    fit = MODELS[model](points, image.shape[:2])
     if fit.camera.rotation[2, 2] < np.cos(np.radians(MAX_TURN_DEG)):
         return None
     away = (points - fit.camera.project(fit.landmarks_mm)) * (1, -1)
@@ -46,10 +73,11 @@ def offsets_mm(path: Path) -> np.ndarray | None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folders", type=Path, nargs="+")
+    parser.add_argument("--model", choices=sorted(MODELS), default="surrey")
     parser.add_argument("--every", type=int, default=20, help="only every N-th photo")
     asked = parser.parse_args()
     photos = [p for folder in asked.folders for p in sorted(folder.glob("*.jpg"))[:: asked.every]]
-    rows = np.array([row for path in photos if (row := offsets_mm(path)) is not None])
+    rows = np.array([row for path in photos if (row := offsets_mm(path, asked.model)) is not None])
     mean = rows.mean(axis=0)
     symmetric = (mean + mean[list(MIRRORED)] * (-1, 1)) / 2
     inner = slice(JAW.stop, None)

@@ -6,9 +6,11 @@ Order and groups: Sagonas et al. 2013, "300 Faces in-the-Wild Challenge", figure
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
-from face3d_cli.arrays import FloatArray, Points2
+from face3d_cli.arrays import FloatArray, Points2, Points3
 
 NUM_LANDMARKS = 68
 
@@ -71,3 +73,16 @@ def normalised_mean_error(predicted_px: Points2, true_px: Points2) -> float:
     _, _, width, height = bounding_box(true_px)
     distances: FloatArray = np.linalg.norm(predicted_px - true_px, axis=1)
     return float(distances.mean() / np.sqrt(width * height))
+
+
+def mirrored_offsets(right_and_middle: Mapping[int, tuple[float, float]]) -> Points3:
+    """(68, 3) displacements along x and y of which the left side's mirror the right side's.
+
+    Args:
+        right_and_middle: landmark to (to the subject's left, up); what is not named is zero.
+    """
+    offsets = np.zeros((NUM_LANDMARKS, 3))
+    for index, (left, up) in right_and_middle.items():
+        offsets[MIRRORED[index], :2] = -left, up
+        offsets[index, :2] = left, up
+    return offsets

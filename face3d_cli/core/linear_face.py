@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +34,8 @@ class LinearFace:
             the model has no such point.
         jaw_rows: (17, ROW_LENGTH) the vertices among which each jaw landmark may move, as the face
             turns: from behind the jaw towards the middle of the face.
+        landmark_offsets_mm: (68, 3) from the landmark's vertex to the landmark, along the head's
+            axes.
     """
 
     mean_mm: Points3
@@ -43,12 +45,14 @@ class LinearFace:
     triangles: Triangles
     landmark_vertices: Indices
     jaw_rows: Indices
+    landmark_offsets_mm: Points3 = field(default_factory=lambda: np.zeros((NUM_LANDMARKS, 3)))
 
     def __post_init__(self) -> None:
         count = len(self.mean_mm)
         check_shape(self.shape_mm, (None, count, 3), "shape basis")
         check_shape(self.expression_mm, (len(self.expression_names), count, 3), "expression basis")
         check_shape(self.landmark_vertices, (NUM_LANDMARKS,), "landmark vertices")
+        check_shape(self.landmark_offsets_mm, (NUM_LANDMARKS, 3), "landmark offsets")
 
     def vertices_mm(self, shape: FloatArray, expression: FloatArray) -> Points3:
         """(V, 3) the face of these coefficients; fewer shape coefficients leave the rest at 0.

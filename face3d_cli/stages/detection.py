@@ -157,7 +157,8 @@ def _yunet(image: RgbImage) -> list[FaceBox]:
         points = row[4:14].reshape(5, 2)  # eyes, tip of the nose, corners of the mouth
         down = points[3:].mean(axis=0) - points[:2].mean(axis=0)
         roll_rad = math.atan2(-down[0], down[1])
-        x, y, width, height = YUNET_BOX.to_hog(*(float(value) for value in row[:4]), roll_rad)
+        drawn = (float(row[0]), float(row[1]), float(row[2]), float(row[3]))
+        x, y, width, height = YUNET_BOX.to_hog(*drawn, roll_rad)
         boxes.append(FaceBox(x, y, width, height, float(row[-1]), "yunet", roll_rad))
     return boxes
 

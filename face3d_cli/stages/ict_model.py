@@ -23,6 +23,7 @@ from face3d_cli.core.ict_topology import (
 from face3d_cli.core.landmarks68 import JAW
 from face3d_cli.core.linear_face import LinearFace, front_row, jaw_rows
 from face3d_cli.errors import ModelError, ShapeError
+from face3d_cli.stages.ict_points import landmark_offsets_mm
 from face3d_cli.weights.store import verify
 
 
@@ -133,6 +134,7 @@ class IctModel:
             triangles=self.triangles,
             landmark_vertices=landmarks,
             jaw_rows=jaw_rows(self.neutral_cm, candidates, landmarks[JAW], front_row(landmarks)),
+            landmark_offsets_mm=landmark_offsets_mm(),
         )
 
     @cached_property

@@ -7,7 +7,7 @@ of the model are touched.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 import numpy as np
@@ -139,7 +139,7 @@ def fit_linear_face(
         raise StageError("nothing to fit: no photo was given")
     for points in photos:
         _require_face(points)
-    part = _landmark_part(model)
+    part = _landmark_part(model, settings.landmark_offsets)
     states = [_Photo(model, part, points, settings) for points in photos]
     shape: FloatArray = np.zeros(len(model.shape_mm))
     for state in states:
@@ -170,9 +170,12 @@ class _Rows:
 
 
 @lru_cache(maxsize=4)
-def _landmark_part(model: LinearFace) -> tuple[_Rows, _Rows]:
-    """The landmarks' vertices, and those of the jaw's rows."""
-    return _Rows.of(model, model.landmark_vertices), _Rows.of(model, model.jaw_rows.ravel())
+def _landmark_part(model: LinearFace, use_offsets: bool) -> tuple[_Rows, _Rows]:
+    """The landmarks' vertices, moved to the landmarks, and those of the jaw's rows."""
+    landmarks = _Rows.of(model, model.landmark_vertices)
+    if use_offsets:
+        landmarks = replace(landmarks, mean=landmarks.mean + model.landmark_offsets_mm)
+    return landmarks, _Rows.of(model, model.jaw_rows.ravel())
 
 
 @dataclass

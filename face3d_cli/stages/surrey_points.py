@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from face3d_cli.arrays import FloatArray, Points2, Points3
-from face3d_cli.core.landmarks68 import MIRRORED, NUM_LANDMARKS
+from face3d_cli.core.landmarks68 import mirrored_offsets
 
 DEPTH_RIDGE = 1e-3  # a face is too flat to tell its depth from a few points: it is held a little
 NEAR_IN_DEPTH_MM = 8.0
@@ -31,11 +31,7 @@ _OFFSETS_MM = {
 
 def landmark_offsets_mm() -> Points3:
     """(68, 3) landmark minus vertex in the head frame, millimetres."""
-    offsets = np.zeros((NUM_LANDMARKS, 3))
-    for index, (left, up) in _OFFSETS_MM.items():
-        offsets[MIRRORED[index], :2] = -left, up
-        offsets[index, :2] = left, up
-    return offsets
+    return mirrored_offsets(_OFFSETS_MM)
 
 
 def vertices_seen(

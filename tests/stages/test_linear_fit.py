@@ -74,7 +74,7 @@ def test_jacobian_of_the_perspective_camera_is_that_of_differences(model):
     shape = np.full(NUM_SHAPES, 0.3)
 
     def state():
-        photo = _Photo(model, _landmark_part(model), points, SURE)
+        photo = _Photo(model, _landmark_part(model, use_offsets=True), points, SURE)
         photo.shift += np.array([3.0, -2.0, 0.0])
         return photo
 
