@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,50 +24,62 @@ from face3d_cli.core.landmarks68 import JAW, MIRRORED, NUM_LANDMARKS
 from face3d_cli.io.image import read_photo
 from face3d_cli.settings import DetectionSettings, LinearFitSettings, MorphableSettings
 from face3d_cli.stages.detection import detect_faces
-from face3d_cli.stages.ict_fit import fit_ict
+from face3d_cli.stages.ict_model import IctModel
 from face3d_cli.stages.landmarks import predict_landmarks
-from face3d_cli.stages.linear_fit import FacePoints
+from face3d_cli.stages.linear_fit import FacePoints, fit_linear_face
 from face3d_cli.stages.morphable import fit_surrey
 
 SURE, MAX_TURN_DEG = 0.5, 15.0
 
 
 @dataclass(frozen=True)
-class HeldFit:
-    """A mean face with some expression, placed on a photo."""
+class Seen:
+    """dlib's (68, 2) landmarks in a photo of that height and width."""
 
-    camera: ScaledOrthographicCamera
-    landmarks_mm: np.ndarray
-
-
-def surrey_held(points: np.ndarray, shape: tuple[int, int]) -> HeldFit:
-    held = MorphableSettings(shape_regularisation=0.5, landmark_offsets=False)
-    fit = fit_surrey(points, shape, held)
-    return HeldFit(fit.camera, fit.landmarks_mm)
+    landmarks_px: np.ndarray
+    shape: tuple[int, int]
 
 
-def ict_held(points: np.ndarray, shape: tuple[int, int]) -> HeldFit:
-    held = LinearFitSettings(shape_spread=0.01, landmark_offsets=False)
-    (fit,) = fit_ict([FacePoints(points)], held)
-    return HeldFit(fit.camera, fit.posed_mm[fit.landmark_vertices])
-
-
-MODELS = {"surrey": surrey_held, "ict": ict_held}
-
-
-def offsets_mm(path: Path, model: str) -> np.ndarray | None:
-    """(68, 2) of one photo, to the subject's left and up; None where it shows no frontal face."""
+def seen(path: Path) -> Seen | None:
+    """What a photo shows; None where HOG is not sure of a face."""
     image = read_photo(path)
     boxes = detect_faces(image, DetectionSettings(detector="hog"))
     if not boxes or (boxes[0].score or 0.0) < SURE:
         return None
-    points = predict_landmarks(image, boxes[0])
-    fit = MODELS[model](points, image.shape[:2])
-    if fit.camera.rotation[2, 2] < np.cos(np.radians(MAX_TURN_DEG)):
+    return Seen(predict_landmarks(image, boxes[0]), image.shape[:2])
+
+
+Held = tuple[ScaledOrthographicCamera, np.ndarray]  # and (68, 3) vertices of the landmarks, mm
+
+
+def surrey_held(photo: Seen, offsets_mm: np.ndarray) -> Held:
+    """The mean face with some expression; eos knows of no offsets."""
+    held = MorphableSettings(shape_regularisation=0.5, landmark_offsets=False)
+    fit = fit_surrey(photo.landmarks_px, photo.shape, held)
+    return fit.camera, fit.landmarks_mm
+
+
+def ict_held(photo: Seen, offsets_mm: np.ndarray) -> Held:
+    """The mean face with some expression, fitted with offsets known so far."""
+    model = replace(IctModel.load().linear_mm, landmark_offsets_mm=offsets_mm)
+    fit = fit_linear_face(
+        model, [FacePoints(photo.landmarks_px)], LinearFitSettings(shape_spread=0.01)
+    )
+    (face,) = fit.photos
+    return face.camera, model.vertices_mm(fit.shape, face.expression)[face.landmark_vertices]
+
+
+MODELS = {"surrey": (surrey_held, 1), "ict": (ict_held, 9)}  # and rounds
+
+
+def residuals_mm(photo: Seen, held: Held) -> np.ndarray | None:
+    """(68, 2) to the subject's left and up; None where the face is turned."""
+    camera, landmarks_mm = held
+    if camera.rotation[2, 2] < np.cos(np.radians(MAX_TURN_DEG)):
         return None
-    away = (points - fit.camera.project(fit.landmarks_mm)) * (1, -1)
-    away = np.column_stack([away / fit.camera.scale_px_per_unit, np.zeros(NUM_LANDMARKS)])
-    return (away @ fit.camera.rotation)[:, :2]
+    away = (photo.landmarks_px - camera.project(landmarks_mm)) * (1, -1)
+    away = np.column_stack([away / camera.scale_px_per_unit, np.zeros(NUM_LANDMARKS)])
+    return (away @ camera.rotation)[:, :2]
 
 
 def main() -> None:
@@ -77,10 +89,16 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=20, help="only every N-th photo")
     asked = parser.parse_args()
     photos = [p for folder in asked.folders for p in sorted(folder.glob("*.jpg"))[:: asked.every]]
-    rows = np.array([row for path in photos if (row := offsets_mm(path, asked.model)) is not None])
-    mean = rows.mean(axis=0)
-    symmetric = (mean + mean[list(MIRRORED)] * (-1, 1)) / 2
+    found = [each for path in photos if (each := seen(path)) is not None]
+    held, rounds = MODELS[asked.model]
     inner = slice(JAW.stop, None)
+    offsets_mm = np.zeros((NUM_LANDMARKS, 3))
+    for _ in range(rounds):  # a camera fitted without the offsets hides some of them
+        each = (residuals_mm(photo, held(photo, offsets_mm)) for photo in found)
+        rows = np.array([row for row in each if row is not None])
+        mean = rows.mean(axis=0)
+        symmetric = (mean + mean[list(MIRRORED)] * (-1, 1)) / 2
+        offsets_mm[inner, :2] = symmetric[inner]
     figures = {
         "photos": len(rows),
         "mean_residual_mm": round(float(np.linalg.norm(rows[:, inner], axis=2).mean()), 2),

@@ -1,6 +1,6 @@
 """How firmly should the shape be held? Asks other photos of the same people.
 
-    python benchmarks/shape_regularisation.py FASSEG/multipose01/train/rgb
+    python benchmarks/shape_regularisation.py FASSEG/multipose01/train/rgb [--model surrey|ict]
 
 Photos are named `personneNNS...jpg` as in FASSEG's multipose01 (NN the person, S the series), in
 folders named by the yaw; those up to 15 degrees are taken. The shape of a photo of one series is
@@ -8,7 +8,8 @@ compared with the shapes that the person's photos of the other series give when 
 errors of the landmarks differ from one to the other, the person does not. No scan is looked at, and
 no photo of a test part.
 Photos are made smaller, too, for a detector's errors in pixels weigh more then. Prints for each
-size of face the root mean square distance of all vertices in millimetres, by weight.
+size of face the root mean square distance of all vertices in millimetres, by the weight of the
+shape (surrey), or by the noise that the landmarks are said to have (ict, with a map's points).
 """
 
 from __future__ import annotations
@@ -23,16 +24,29 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from face3d_cli.core.face_box import FaceBox
+from face3d_cli.core.ict_topology import NARROW_FACE
 from face3d_cli.core.landmarks68 import bounding_box
 from face3d_cli.core.similarity import fit_similarity
 from face3d_cli.io.image import read_photo
-from face3d_cli.settings import DetectionSettings, MorphableSettings
+from face3d_cli.settings import (
+    DensePointSettings,
+    DetectionSettings,
+    LinearFitSettings,
+    MorphableSettings,
+)
 from face3d_cli.stages.detection import detect_faces
+from face3d_cli.stages.ict_fit import fit_ict
+from face3d_cli.stages.ict_model import IctModel
 from face3d_cli.stages.landmarks import predict_landmarks
+from face3d_cli.stages.linear_fit import FacePoints
+from face3d_cli.stages.map_points import face_points
 from face3d_cli.stages.morphable import fit_surrey, load_surrey
+from face3d_cli.stages.position_map import predict_position_maps
 
 WEIGHTS = (0.0003, 0.0006, 0.001, 0.0015, 0.0025, 0.004, 0.008, 0.016)
-LOOSE = 0.0006  # of the shapes compared with
+NOISES = (0.01, 0.012, 0.015, 0.018, 0.022, 0.027, 0.035)
+LOOSE = {"surrey": 0.0006, "ict": 0.012}  # of the shapes compared with
 ZOOMS = (1.0, 0.5, 0.3, 0.2)
 YAWS = ("-15", "0", "+15")
 
@@ -46,7 +60,10 @@ class Fitted:
     size_px: float
 
 
-def fitted(path: Path, zoom: float, iterations: int) -> Fitted | None:
+Shapes = dict[float | str, np.ndarray]
+
+
+def fitted(path: Path, zoom: float, model: str, iterations: int) -> Fitted | None:
     """Fit one photo with every weight; None where no face is found."""
     image = read_photo(path)
     if zoom < 1:
@@ -55,15 +72,39 @@ def fitted(path: Path, zoom: float, iterations: int) -> Fitted | None:
     if not boxes:
         return None
     points = predict_landmarks(image, boxes[0])
-    model, shapes = load_surrey(), {}
+    shapes = (
+        ict_shapes(image, boxes[0], points)
+        if model == "ict"
+        else surrey_shapes(image, points, iterations)
+    )
+    _, _, width, height = bounding_box(points)
+    return Fitted(_who(path)[1], shapes, float(np.sqrt(width * height)))
+
+
+def surrey_shapes(image: np.ndarray, points: np.ndarray, iterations: int) -> Shapes:
+    model, shapes = load_surrey(), Shapes()
     weights = {weight: replace(MorphableSettings(), pixel_regularisation=0.0,
                                shape_regularisation=weight) for weight in WEIGHTS}  # fmt: skip
     for name, settings in {**weights, "default": MorphableSettings()}.items():
         fit = fit_surrey(points, image.shape[:2], replace(settings, num_iterations=iterations))
         shapes[name] = model.draw_mm(fit.shape_coefficients, np.zeros(len(model.expression_names)))
     shapes["mean face"] = model.mean_mm
-    _, _, width, height = bounding_box(points)
-    return Fitted(_who(path)[1], shapes, float(np.sqrt(width * height)))
+    return shapes
+
+
+def ict_shapes(image: np.ndarray, box: FaceBox, points: np.ndarray) -> Shapes:
+    usual, part = LinearFitSettings(), NARROW_FACE.vertices
+    (position_map,) = predict_position_maps(image, [box])
+    full = face_points(position_map, points, DensePointSettings())
+    ways = {noise: (full, replace(usual, landmark_noise=noise)) for noise in NOISES}
+    ways["landmarks alone"] = (FacePoints(points), usual)
+    ways["no offsets"] = (full, replace(usual, landmark_offsets=False))
+    shapes: Shapes = {
+        name: fit_ict([known], settings)[0].neutral_mm[part]
+        for name, (known, settings) in ways.items()
+    }
+    shapes["mean face"] = 10.0 * IctModel.load().neutral_cm[part]
+    return shapes
 
 
 def _who(path: Path) -> tuple[str, str]:
@@ -81,6 +122,7 @@ def mean_square(shape_mm: np.ndarray, reference_mm: np.ndarray) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--model", choices=sorted(LOOSE), default="surrey")
     parser.add_argument("--iterations", type=int, default=MorphableSettings.num_iterations)
     asked = parser.parse_args()
     paths = [path for path in sorted(asked.folder.rglob("*.jpg")) if path.parent.name in YAWS]
@@ -90,7 +132,7 @@ def main() -> None:
         sizes_px = []
         people = defaultdict(list)
         for path in paths:
-            if (photo := fitted(path, zoom, asked.iterations)) is not None:
+            if (photo := fitted(path, zoom, asked.model, asked.iterations)) is not None:
                 people[_who(path)[0]].append(photo)
                 sizes_px.append(photo.size_px)
         references = references or people
@@ -99,7 +141,9 @@ def main() -> None:
                 for other in references[person]:
                     if other.series != photo.series:
                         for name, shape in photo.shapes_mm.items():
-                            squares[name].append(mean_square(shape, other.shapes_mm[LOOSE]))
+                            squares[name].append(
+                                mean_square(shape, other.shapes_mm[LOOSE[asked.model]])
+                            )
         figures = {str(name): round(float(np.sqrt(np.mean(v))), 2) for name, v in squares.items()}
         print(json.dumps({"face_px": round(float(np.median(sizes_px))), **figures}), flush=True)
 

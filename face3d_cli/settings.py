@@ -135,7 +135,7 @@ class LinearFitSettings:
     pose_steps: int = 5
     steps: int = 12
     landmark_offsets: bool = True
-    landmark_noise: float = 0.018
+    landmark_noise: float = 0.015
     jaw_noise: float = 0.05
     jaw_slack: float = 3.0
     opening_noise: float = 0.015

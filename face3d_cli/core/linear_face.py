@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ ROW_LENGTH = 12  # vertices that a jaw landmark may be on
 # it: a face that looks up shows that. What lies behind a cheek's is ear.
 CHIN = range(5, 12)
 ROW_OUTWARDS, ROW_INWARDS = 0.25, 0.6
+NEAR_IN_DEPTH_MM = 8.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +37,7 @@ class LinearFace:
             turns: from behind the jaw towards the middle of the face.
         landmark_offsets_mm: (68, 3) from the landmark's vertex to the landmark, along the head's
             axes.
+        vertices_at_landmarks: (68,) the vertices nearest to the landmarks.
     """
 
     mean_mm: Points3
@@ -45,7 +47,8 @@ class LinearFace:
     triangles: Triangles
     landmark_vertices: Indices
     jaw_rows: Indices
-    landmark_offsets_mm: Points3 = field(default_factory=lambda: np.zeros((NUM_LANDMARKS, 3)))
+    landmark_offsets_mm: Points3
+    vertices_at_landmarks: Indices
 
     def __post_init__(self) -> None:
         count = len(self.mean_mm)
@@ -53,6 +56,7 @@ class LinearFace:
         check_shape(self.expression_mm, (len(self.expression_names), count, 3), "expression basis")
         check_shape(self.landmark_vertices, (NUM_LANDMARKS,), "landmark vertices")
         check_shape(self.landmark_offsets_mm, (NUM_LANDMARKS, 3), "landmark offsets")
+        check_shape(self.vertices_at_landmarks, (NUM_LANDMARKS,), "vertices at landmarks")
 
     def vertices_mm(self, shape: FloatArray, expression: FloatArray) -> Points3:
         """(V, 3) the face of these coefficients; fewer shape coefficients leave the rest at 0.
@@ -72,6 +76,22 @@ class LinearFace:
             + np.tensordot(expression, self.expression_mm, axes=1)
         )
         return moved
+
+
+def vertices_beside(mean_mm: Points3, vertices: Indices, offsets_mm: Points3) -> Indices:
+    """(N,) the vertices nearest to places beside (N,) others, seen from the front.
+
+    Args:
+        mean_mm: (V, 3) the vertices to choose from.
+        vertices: (N,) where the offsets begin.
+        offsets_mm: (N, 3).
+    """
+    beside = np.empty(len(vertices), np.int64)
+    for index, (vertex, offset) in enumerate(zip(vertices, offsets_mm, strict=True)):
+        away = mean_mm - mean_mm[vertex] - offset
+        near = np.abs(away[:, 2]) < NEAR_IN_DEPTH_MM
+        beside[index] = np.where(near, np.hypot(away[:, 0], away[:, 1]), np.inf).argmin()
+    return beside
 
 
 def jaw_rows(mean: Points3, candidates: Indices, jaw: Indices, middle: Indices) -> Indices:

@@ -21,7 +21,7 @@ from face3d_cli.core.ict_topology import (
     NUM_VERTICES,
 )
 from face3d_cli.core.landmarks68 import JAW
-from face3d_cli.core.linear_face import LinearFace, front_row, jaw_rows
+from face3d_cli.core.linear_face import LinearFace, front_row, jaw_rows, vertices_beside
 from face3d_cli.errors import ModelError, ShapeError
 from face3d_cli.stages.ict_points import landmark_offsets_mm
 from face3d_cli.weights.store import verify
@@ -126,6 +126,7 @@ class IctModel:
         """The model as the fitter takes it, in millimetres."""
         landmarks = self.landmark_vertices
         candidates = np.arange(NARROW_FACE.first_vertex, NARROW_FACE.end_vertex)
+        offsets = landmark_offsets_mm()
         return LinearFace(
             mean_mm=10.0 * self.neutral_cm,
             shape_mm=10.0 * self.identity_cm,
@@ -134,7 +135,10 @@ class IctModel:
             triangles=self.triangles,
             landmark_vertices=landmarks,
             jaw_rows=jaw_rows(self.neutral_cm, candidates, landmarks[JAW], front_row(landmarks)),
-            landmark_offsets_mm=landmark_offsets_mm(),
+            landmark_offsets_mm=offsets,
+            vertices_at_landmarks=vertices_beside(
+                10.0 * self.neutral_cm[candidates], landmarks, offsets
+            ),
         )
 
     @cached_property

@@ -90,8 +90,8 @@ class FaceInPhoto:
     Attributes:
         camera: from the model's frame, in millimetres, into the photo.
         expression: (E,) weights in 0..1.
-        landmark_vertices: (68,) where the landmarks are; the jaw's moved with the pose.
-        fit_error_px: mean distance of the projected landmarks to the given ones.
+        landmark_vertices: (68,) the nearest to the landmarks; the jaw's moved with the pose.
+        fit_error_px: mean distance of these, projected, to the given landmarks.
     """
 
     camera: ScaledOrthographicCamera
@@ -348,20 +348,20 @@ class _Photo:
         self.shift = self.shift + change[4:7]
 
     def result(self, shape: FloatArray) -> FaceInPhoto:
-        rows, _ = self.landmarks(shape)
+        vertices = self.landmarks(shape)[0].vertices
+        if self.settings.landmark_offsets:
+            vertices = np.append(vertices[JAW], self.model.vertices_at_landmarks[JAW.stop :])
+        used = vertices >= 0
+        on_face = _Rows.of(self.model, vertices[used]).points(self.coefficients(shape))
         camera = ScaledOrthographicCamera(self.rotation, self.scale, self.shift[:2])
         if (lens := self.points.lens) is not None:
             distance = lens.focal_px / self.scale
             camera = PerspectiveCamera(
                 self.rotation, self.scale, self.shift[:2], distance, lens.centre_px
             )
-        away = camera.project(rows.points(self.coefficients(shape))) - self.points.landmarks_px
-        used = rows.vertices >= 0
+        away = camera.project(on_face) - self.points.landmarks_px[used]
         return FaceInPhoto(
-            camera,
-            self.expression,
-            rows.vertices,
-            float(np.linalg.norm(away[used], axis=1).mean()),
+            camera, self.expression, vertices, float(np.linalg.norm(away, axis=1).mean())
         )
 
 

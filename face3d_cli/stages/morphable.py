@@ -13,10 +13,10 @@ import numpy as np
 from face3d_cli.arrays import FloatArray, Points2, Points3, Triangles, check_shape
 from face3d_cli.core.camera import ScaledOrthographicCamera
 from face3d_cli.core.landmarks68 import EYE_CORNERS, JAW, NUM_LANDMARKS, bounding_box
-from face3d_cli.core.linear_face import Indices, LinearFace, front_row, jaw_rows
+from face3d_cli.core.linear_face import Indices, LinearFace, front_row, jaw_rows, vertices_beside
 from face3d_cli.errors import ModelError, StageError, UsageError
 from face3d_cli.settings import MorphableSettings
-from face3d_cli.stages.surrey_points import vertices_beside, vertices_seen
+from face3d_cli.stages.surrey_points import landmark_offsets_mm, vertices_seen
 from face3d_cli.weights.store import verify
 
 MIN_FACE_PX = 8.0  # landmarks closer together than this hold no shape
@@ -61,6 +61,9 @@ class SurreyModel:
         landmarks = np.full(NUM_LANDMARKS, -1)
         for landmark, vertex in self.vertex_of_landmark.items():
             landmarks[landmark] = vertex
+        at_landmarks = landmarks.copy()
+        for landmark, vertex in self.vertex_beside_landmark.items():
+            at_landmarks[landmark] = vertex
         chin = landmarks[8]
         jaw = np.concatenate(
             [
@@ -79,6 +82,8 @@ class SurreyModel:
             jaw_rows=jaw_rows(
                 self.mean_mm, np.unique(self.triangles).astype(np.int64), jaw, front_row(landmarks)
             ),
+            landmark_offsets_mm=landmark_offsets_mm(),
+            vertices_at_landmarks=at_landmarks,
         )
 
     def _along(self, outline: tuple[int, ...]) -> Indices:
@@ -251,6 +256,8 @@ def load_surrey() -> SurreyModel:
         mean_mm = np.asarray(shape.get_shape_model().get_mean(), np.float64).reshape(-1, 3)
         mapper = eos.core.LandmarkMapper(text("ibug_to_sfm.txt"))
         vertex_of = {int(name) - 1: int(vertex) for name, vertex in mapper.get_mappings().items()}
+        anchors = np.fromiter(vertex_of.values(), np.int64)
+        beside = vertices_beside(mean_mm, anchors, landmark_offsets_mm()[list(vertex_of)])
         pca = shape.get_shape_model()
         outline = json.loads((folder / "sfm_model_contours.json").read_text())["model_contour"]
         return SurreyModel(
@@ -272,7 +279,7 @@ def load_surrey() -> SurreyModel:
                 [np.asarray(each.deformation, np.float64).reshape(-1, 3) for each in blendshapes]
             ),
             vertex_of_landmark=vertex_of,
-            vertex_beside_landmark=vertices_beside(mean_mm, vertex_of),
+            vertex_beside_landmark=dict(zip(vertex_of, beside.tolist(), strict=True)),
             right_outline=tuple(outline["right_contour"]),
             left_outline=tuple(outline["left_contour"]),
         )

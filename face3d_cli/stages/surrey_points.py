@@ -7,7 +7,7 @@ wrong. It was measured on photos of many people: `benchmarks/landmark_offsets.py
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -15,7 +15,6 @@ from face3d_cli.arrays import FloatArray, Points2, Points3
 from face3d_cli.core.landmarks68 import mirrored_offsets
 
 DEPTH_RIDGE = 1e-3  # a face is too flat to tell its depth from a few points: it is held a little
-NEAR_IN_DEPTH_MM = 8.0
 
 # Landmark minus vertex, millimetres: to the subject's left, up. Right side and middle; the left
 # side mirrors them. The jaw has none: it takes the nearest vertex of the outline.
@@ -51,22 +50,6 @@ def vertices_seen(
     return landmarks_px - landmark_offsets_mm() @ _affine(
         landmarks_px[list(landmarks)], mean_vertices_mm
     )
-
-
-def vertices_beside(mean_mm: Points3, vertex_of: Mapping[int, int]) -> dict[int, int]:
-    """Landmark to the vertex that is nearest to where it lies, seen from the front.
-
-    Args:
-        mean_mm: (V, 3) the mean face.
-        vertex_of: landmark to the vertex that eos takes for it.
-    """
-    offsets = landmark_offsets_mm()
-    beside = {}
-    for landmark, vertex in vertex_of.items():
-        away = mean_mm - mean_mm[vertex] - offsets[landmark]
-        near = np.abs(away[:, 2]) < NEAR_IN_DEPTH_MM
-        beside[landmark] = int(np.where(near, np.hypot(away[:, 0], away[:, 1]), np.inf).argmin())
-    return beside
 
 
 def _affine(points_px: Points2, points_mm: Points3) -> FloatArray:

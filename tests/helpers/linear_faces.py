@@ -50,4 +50,6 @@ def small_face(seed: int = 0) -> LinearFace:
         triangles=triangles,
         landmark_vertices=vertices,
         jaw_rows=jaw_rows(mean, np.arange(len(mean)), vertices[JAW], front_row(vertices)),
+        landmark_offsets_mm=np.zeros((68, 3)),
+        vertices_at_landmarks=vertices,
     )

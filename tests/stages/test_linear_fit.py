@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.optimize import lsq_linear
@@ -49,6 +51,20 @@ def test_known_face_and_camera_come_back(model):
     np.testing.assert_allclose(found.expression, expression, atol=0.1)
     np.testing.assert_allclose(found.camera.rotation, camera.rotation, atol=0.02)
     assert found.camera.scale_px_per_unit == pytest.approx(2.0, rel=0.01)
+
+
+def test_landmarks_beside_their_vertices_do_not_change_the_shape(model):
+    offsets = np.zeros((68, 3))
+    offsets[17:, :2] = np.random.default_rng(1).normal(0, 3.0, (51, 2))
+    beside = replace(model, landmark_offsets_mm=offsets)
+    shape, expression = np.array([1.0, -0.5, 0.8, 0.0, -1.2, 0.4]), np.array([0.6, 0.0, 0.9])
+    camera = camera_of()
+    vertices = model.vertices_mm(shape, expression)[model.landmark_vertices]
+    points = [FacePoints(camera.project(vertices + offsets))]
+    found = fit_linear_face(beside, points, SURE)
+    without = fit_linear_face(beside, points, replace(SURE, landmark_offsets=False))
+    np.testing.assert_allclose(found.shape, shape, atol=0.1)
+    assert np.abs(without.shape - shape).max() > 0.5
 
 
 def test_a_near_face_needs_a_perspective_camera(model):
