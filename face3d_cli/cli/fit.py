@@ -10,10 +10,13 @@ import typer
 from face3d_cli.cli import output
 from face3d_cli.cli.options import (
     BoxOpt,
+    CameraOpt,
     ComponentsOpt,
+    DenseOpt,
     DetectorOpt,
     ExpressionsOpt,
     FacesOpt,
+    FieldOfViewOpt,
     IterationsOpt,
     JsonOpt,
     LandmarksOpt,
@@ -21,11 +24,11 @@ from face3d_cli.cli.options import (
     parse_box,
     parse_faces,
     parse_landmarks,
+    require_ict_for_perspective,
 )
 from face3d_cli.cli.photos import PhotoOutcome, run_photos, targets_of
 from face3d_cli.errors import UsageError
 from face3d_cli.settings import (
-    CameraName,
     CameraSettings,
     DensePointSettings,
     DetectionSettings,
@@ -56,17 +59,9 @@ def fit(
     expressions: ExpressionsOpt = _DEFAULT.use_expressions,
     iterations: IterationsOpt = _DEFAULT.num_iterations,
     shape_components: ComponentsOpt = _DEFAULT.num_shape_coefficients,
-    camera: Annotated[
-        CameraName, typer.Option(help="How the photo was seen (ict); perspective for near faces.")
-    ] = CameraSettings.model,
-    field_of_view: Annotated[
-        float,
-        typer.Option(metavar="DEG", help="Across the photo's longer side (perspective)."),
-    ] = CameraSettings.field_of_view_deg,
-    dense: Annotated[
-        bool,
-        typer.Option("--dense/--no-dense", help="Also fit to a position map's points (ict)."),
-    ] = True,
+    camera: CameraOpt = CameraSettings.model,
+    field_of_view: FieldOfViewOpt = CameraSettings.field_of_view_deg,
+    dense: DenseOpt = True,
     as_json: JsonOpt = False,
 ) -> None:
     """Fit a morphable model to photos' landmarks: the Surrey Face Model with eos, or ICT-FaceKit.
@@ -77,8 +72,7 @@ def fit(
 
     Example: face3d fit photo.jpg --landmarks points.pts -o fitted.obj --json
     """
-    if model != "ict" and camera == "perspective":
-        raise UsageError("a perspective camera is fitted with --model ict only")
+    require_ict_for_perspective(camera, model)
     if out is None and not as_json:
         raise UsageError("nothing to write: expected -o FILE or --json")
     settings = ReconstructSettings(

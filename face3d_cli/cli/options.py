@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from face3d_cli.errors import UsageError
-from face3d_cli.settings import DetectorName, FacesChoice, MeshFormat
+from face3d_cli.settings import CameraName, DetectorName, FacesChoice, MeshFormat
 
 if TYPE_CHECKING:
     from face3d_cli.arrays import Points2
@@ -45,6 +45,29 @@ ComponentsOpt = Annotated[
 ExpressionsOpt = Annotated[
     bool, typer.Option("--expressions/--no-expressions", help="Keep the expression, or neutral.")
 ]
+
+CameraOpt = Annotated[
+    CameraName, typer.Option(help="How the photo was seen (ict); perspective for near faces.")
+]
+FieldOfViewOpt = Annotated[
+    float, typer.Option(metavar="DEG", help="Across the photo's longer side (perspective).")
+]
+DenseOpt = Annotated[
+    bool, typer.Option("--dense/--no-dense", help="Also fit to a position map's points (ict).")
+]
+
+
+def require_ict_for_perspective(camera: CameraName, method: str) -> None:
+    """Only heads are fitted through a perspective camera.
+
+    Raises:
+        UsageError: another method is to be.
+    """
+    if camera == "perspective" and method != "ict":
+        raise UsageError(
+            f"a perspective camera is fitted to ICT-FaceKit only, found {method}",
+            hint="use ict, or leave --camera away",
+        )
 
 
 def parse_faces(text: str) -> FacesChoice | int:

@@ -10,10 +10,13 @@ import typer
 from face3d_cli.cli import output
 from face3d_cli.cli.options import (
     BoxOpt,
+    CameraOpt,
     ComponentsOpt,
+    DenseOpt,
     DetectorOpt,
     ExpressionsOpt,
     FacesOpt,
+    FieldOfViewOpt,
     FormatOpt,
     IterationsOpt,
     JsonOpt,
@@ -23,10 +26,14 @@ from face3d_cli.cli.options import (
     parse_box,
     parse_faces,
     parse_landmarks,
+    require_ict_for_perspective,
 )
 from face3d_cli.cli.photos import PhotoOutcome, run_photos, targets_of
 from face3d_cli.errors import UsageError
 from face3d_cli.settings import (
+    CameraName,
+    CameraSettings,
+    DensePointSettings,
     DetectionSettings,
     DetectorName,
     FaceLayout,
@@ -70,6 +77,9 @@ def reconstruct(
         TextureLayout,
         typer.Option(help="One texture, or one for each UDIM tile of a head (ict, GLB)."),
     ] = TextureSettings.layout,
+    camera: CameraOpt = _DEFAULT.camera.model,
+    field_of_view: FieldOfViewOpt = _DEFAULT.camera.field_of_view_deg,
+    dense: DenseOpt = True,
     refine: Annotated[
         bool,
         typer.Option(
@@ -114,6 +124,9 @@ def reconstruct(
         texture_size=texture_size,
         mask=mask,
         texture_layout=texture_layout,
+        camera=camera,
+        field_of_view=field_of_view,
+        dense=dense,
         refine=refine,
     )
     targets = targets_of(photos, out, file_format)
@@ -162,11 +175,15 @@ def reconstruct_settings(
     texture_size: int,
     mask: bool = TextureSettings.mask,
     texture_layout: TextureLayout = TextureSettings.layout,
+    camera: CameraName = CameraSettings.model,
+    field_of_view: float = CameraSettings.field_of_view_deg,
+    dense: bool = True,
     refine: bool = False,
 ) -> ReconstructSettings:
     """What the options say, for one photo or a batch of them."""
     if texture_layout == "udim" and method != "ict":
         raise UsageError(f"--texture-layout udim is for --method ict, found --method {method}")
+    require_ict_for_perspective(camera, method)
     return ReconstructSettings(
         method=method,
         pose=pose,
@@ -177,5 +194,7 @@ def reconstruct_settings(
             use_expressions=expressions,
         ),
         texture=TextureSettings(size_px=texture_size, mask=mask, layout=texture_layout),
+        camera=CameraSettings(camera, field_of_view),
+        dense=DensePointSettings() if dense else None,
         refine=RefineSettings() if refine else None,
     )

@@ -19,13 +19,18 @@ STIFFNESS, ROUNDS, TUNING = 3e-4, 6, 2.385
 
 def irradiance_basis(normals: FloatArray) -> FloatArray:
     """(N, 9) brightness of unit normals under each harmonic alone, divided by pi."""
-    x, y, z = np.asarray(normals, np.float64).T
+    return np.asarray(radiance_basis(normals) * _KERNEL)
+
+
+def radiance_basis(directions: FloatArray) -> FloatArray:
+    """(N, 9) how much light comes from (N, 3) unit directions under each harmonic alone."""
+    x, y, z = np.asarray(directions, np.float64).T
     c0, c1, c2, c3, c4 = _BANDS
     bands = [
         c0 * np.ones_like(x), c1 * y, c1 * z, c1 * x, c2 * x * y, c2 * y * z,
         c3 * (3.0 * z * z - 1.0), c2 * x * z, c4 * (x * x - y * y),
     ]  # fmt: skip
-    return np.asarray(np.stack(bands, axis=1) * _KERNEL)
+    return np.stack(bands, axis=1)
 
 
 def shading(normals: FloatArray, light: FloatArray) -> FloatArray:

@@ -164,11 +164,9 @@ def draw_mesh(
             hint="use --lighting soft",
         )
     if settings.renderer == "mitsuba":
-        if view.in_photo or settings.lighting == "photo":
-            raise UsageError("mitsuba does not draw the photo's view and light: use torch")
         from face3d_cli.stages.picture_mitsuba import trace_mesh
 
-        traced: Rgba = trace_mesh(mesh, view.rotation(), settings)
+        traced: Rgba = trace_mesh(mesh, view, settings, shot)
         return traced
     middle = (mesh.vertices.min(axis=0) + mesh.vertices.max(axis=0)) / 2
     radius = float(np.linalg.norm(mesh.vertices - middle, axis=1).max())

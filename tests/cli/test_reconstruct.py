@@ -268,3 +268,12 @@ def test_interrupting_leaves_no_partial_file_and_exits_130(sample_photo, tmp_pat
     assert {path.suffix for path in out.iterdir()} == {".obj", ".mtl", ".png"}
     for kind in (".mtl", ".png"):
         assert {p.stem for p in out.glob(f"*{kind}")} == {p.stem for p in out.glob("*.obj")}
+
+
+@pytest.mark.parametrize("command", [("reconstruct",), ("fit", "--model", "surrey")])
+def test_a_perspective_camera_is_for_heads(sample_photo, tmp_path, command):
+    out = tmp_path / "face.obj"
+    result = face3d(*command, sample_photo, "-o", out, "--camera", "perspective")
+    assert result.exit_code == 2
+    assert "ICT-FaceKit only" in result.stderr
+    assert files_in(tmp_path) == set()

@@ -179,13 +179,35 @@ def test_mitsuba_traces_the_same_picture(square):
     assert blue[2] > 2 * blue[0]
     with pytest.raises(UsageError, match="mitsuba draws"):
         draw_mesh(square, View(), replace(settings, style="depth"))
-    with pytest.raises(UsageError, match="mitsuba does not draw"):
-        draw_mesh(
-            square,
-            View(in_photo=True),
-            settings,
-            shot_from_json({"camera": CAMERA_JSON, "photo_size_px": [4, 4]}, 1.0),
-        )
+
+
+@pytest.mark.parametrize("distance", [None, 6.0])
+def test_mitsuba_has_the_photo_s_camera_and_light(square, distance):
+    pytest.importorskip("mitsuba", reason="needs face3d[mitsuba]")
+    light = np.zeros((9, 3))
+    light[0], light[3], light[1] = 3.2, 0.9, -0.5  # brighter from the right and from below
+    turn, shift = View(20.0, 10.0).rotation(), np.array([52.0, 40.0])
+    camera = ScaledOrthographicCamera(turn, 20.0, shift)
+    if distance is not None:
+        camera = PerspectiveCamera(turn, 20.0, shift, distance, np.array([54.5, 42.5]))
+    shot = Shot(camera, 100, 80, light)
+    settings = replace(PLAIN, size_px=80, lighting="photo", samples=64)
+    traced_by = replace(settings, renderer="mitsuba")
+    photo = View(in_photo=True)
+    drawn = draw_mesh(square, photo, settings, shot).astype(float)
+    traced = draw_mesh(square, photo, traced_by, shot).astype(float)
+    assert traced.shape == drawn.shape == (80, 100, 4)
+    assert np.abs(traced[..., 3] - drawn[..., 3]).mean() < 5.0
+    both = (traced[..., 3] > 250) & (drawn[..., 3] > 250)
+    assert np.abs(traced[both] - drawn[both]).mean() < 16.0
+    # On a ball the light comes from where it does in the built-in renderer.
+    ball, clay = icosphere(4), replace(settings, style="clay")
+    drawn = draw_mesh(ball, photo, clay, shot).astype(float)
+    traced = draw_mesh(ball, photo, replace(clay, renderer="mitsuba"), shot).astype(float)
+    smaller = replace(ball, vertices=0.75 * ball.vertices)  # its rim shines
+    inner = draw_mesh(smaller, photo, clay, shot)[..., 3] == 255
+    assert np.corrcoef(traced[inner][:, 0], drawn[inner][:, 0])[0, 1] > 0.95
+    assert np.abs(traced[inner] - drawn[inner]).mean() < 16.0
 
 
 def test_a_mesh_without_uv_shows_none():
