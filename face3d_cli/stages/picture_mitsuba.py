@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 STYLES = ("textured", "clay")
 SKY_PX = 64  # height of the picture of a photo's light
+LEAST_BRIGHTNESS = 0.4  # what is darker in the photo is brightened no more than this
 
 
 def trace_mesh(mesh: Mesh, view: View, settings: PictureSettings, shot: Shot | None) -> Any:
@@ -178,7 +179,8 @@ def _without_light(mesh: Mesh, light: FloatArray) -> Mesh:
     lengths = np.linalg.norm(normals, axis=2, keepdims=True)
     known = (raster.is_covered & (lengths[..., 0] > 0)).astype(np.float32)
     brightness = np.ones((height, width, light.shape[1]), np.float32)
-    brightness[known > 0] = shading((normals / np.maximum(lengths, 1e-9))[known > 0], light)
+    fallen = shading((normals / np.maximum(lengths, 1e-9))[known > 0], light)
+    brightness[known > 0] = np.maximum(fallen, LEAST_BRIGHTNESS)
     brightness = np.where(
         known[..., None] > 0, brightness, push_pull(brightness * known[..., None], known)
     )
