@@ -102,10 +102,11 @@ def main() -> None:
         points = projected(model, model.vertices_mm(shape, expression), turn)
         points = points / size_of(points) + NOISE * errors[rng.integers(len(errors))]
         people.append((shape, expression, FACE_PX * (points - points.min(axis=0) + 0.5)))
-    variants = [LinearFitSettings()]
+    usual = LinearFitSettings(landmark_offsets=False)  # drawn landmarks lie on the vertices
+    variants = [usual]
     for text in asked.set:
         name, _, value = text.partition("=")
-        variants.append(replace(LinearFitSettings(), **{name: float(value)}))
+        variants.append(replace(usual, **{name: float(value)}))
     for settings, label in zip(variants, ["default", *asked.set], strict=True):
         neutral, posed, mean_shape, spent = [], [], [], []
         still = np.zeros(len(model.expression_mm))

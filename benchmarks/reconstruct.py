@@ -1,6 +1,6 @@
 """Print how long the Surrey path takes: warm by stage, cold as a whole, and `face3d --help`.
 
-Usage: python benchmarks/reconstruct.py [PHOTO ...]
+Usage: python benchmarks/reconstruct.py [PHOTO ...] [--ict]
 
 CPU time is printed beside wall time, for machines that do other work meanwhile. Warm figures are
 medians over the runs, with all models loaded; eos's own texture is timed in the same run.
@@ -17,7 +17,6 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -33,20 +32,33 @@ from face3d_cli.stages.morphable import fit_surrey, load_surrey
 from face3d_cli.stages.texture import bake_texture
 
 SAMPLE = Path(__file__).parents[1] / "assets" / "eileen_collins.jpg"
+SURREY = {
+    "default": ReconstructSettings(),
+    "--no-mask": ReconstructSettings(texture=TextureSettings(mask=False)),
+}
+HEADS = {
+    "--method ict": ReconstructSettings(method="ict"),
+    "--no-dense": ReconstructSettings(method="ict", dense=None),
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("photos", nargs="*", type=Path, default=[SAMPLE])
     parser.add_argument("--runs", type=int, default=9)
+    parser.add_argument(
+        "--ict", action="store_true", help="time heads, warm, and nothing else"
+    )
     arguments = parser.parse_args()
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
     for photo in arguments.photos:
-        warm(photo, arguments.runs)
+        warm(photo, arguments.runs, HEADS if arguments.ict else SURREY)
+    if arguments.ict:
+        return
     cold(arguments.photos[0], arguments.runs)
 
 
-def warm(photo: Path, runs: int) -> None:
+def warm(photo: Path, runs: int, ways: dict[str, ReconstructSettings]) -> None:
     """Scale a photo to one megapixel and time the stages, files included."""
     image = read_photo(photo)
     scale = (1e6 / (image.shape[0] * image.shape[1])) ** 0.5
@@ -56,14 +68,12 @@ def warm(photo: Path, runs: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "photo.jpg"
         cv2.imwrite(str(file), image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
-        masked = ReconstructSettings()
-        plain = replace(masked, texture=TextureSettings(mask=False))
-        for name, settings in (("default", masked), ("--no-mask", plain)):
+        for name, settings in ways.items():
             stages = defaultdict(list)
             for run in range(runs + 2):
                 wall, cpu = time.perf_counter(), time.process_time()
                 result = reconstruct(file, settings)
-                result.save(Path(folder) / "face.obj")
+                result.save(Path(folder) / ("face.obj" if ways is SURREY else "head.glb"))
                 if run >= 2:
                     for stage, spent_ms in result.timings.elapsed_ms.items():
                         stages[stage].append(spent_ms)
@@ -71,7 +81,8 @@ def warm(photo: Path, runs: int) -> None:
                     stages["total CPU"].append(1e3 * (time.process_time() - cpu))
             row = "  ".join(f"{k} {statistics.median(v):.1f}" for k, v in stages.items())
             print(f"  {name}: {row} ms")
-    texture(image, runs)
+    if ways is SURREY:
+        texture(image, runs)
 
 
 def texture(image: np.ndarray, runs: int) -> None:
