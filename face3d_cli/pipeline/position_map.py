@@ -30,7 +30,10 @@ if TYPE_CHECKING:
     from face3d_cli.stages.texture import BakedTexture
 
 METHOD = "prnet"
-METHOD_OF_MODEL = {"prnet-resfcn256": "prnet-published"}  # whose terms differ
+METHOD_OF_MODEL = {  # what the report calls it, and whose terms bind
+    "prnet-mobilenetv2": "prnet-mobilenetv2",
+    "prnet-resfcn256": "prnet-published",
+}
 
 
 @dataclass(frozen=True)

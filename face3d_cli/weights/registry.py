@@ -288,6 +288,22 @@ _MODELS = (
         needed_for="prnet, and reconstruct --method prnet",
     ),
     ModelSpec(
+        name="prnet-mobilenetv2",
+        what="smaller position map network with a MobileNetV2 encoder, trained by this project",
+        origin="shipped",
+        files=(),
+        homepage="",
+        licence="Apache-2.0 weights, trained on photos that are for research only",
+        licence_url="https://www.apache.org/licenses/LICENSE-2.0",
+        non_commercial=True,
+        paper=(
+            "Feng et al., Joint 3D Face Reconstruction and Dense Alignment with Position Map "
+            "Regression Network, ECCV 2018; Sandler et al., MobileNetV2, CVPR 2018 (architecture)"
+        ),
+        preprocessing="see the model card beside the weights",
+        needed_for="prnet --model prnet-mobilenetv2",
+    ),
+    ModelSpec(
         name="unet-fasseg",
         what="U-Net that labels FASSEG's six classes as its annotators did, trained by this project",
         origin="shipped",
@@ -307,6 +323,7 @@ MODELS_OF_METHOD: dict[str, tuple[str, ...]] = {
     "surrey": ("dlib", "surrey"),
     "ict": ("dlib", "ict-facekit"),
     "prnet": ("dlib", "prnet-resnet18"),
+    "prnet-mobilenetv2": ("dlib", "prnet-mobilenetv2"),
     "prnet-published": ("dlib", "prnet-resfcn256"),
     "meshnet-surrey": ("dlib", "surrey", "unet-face"),
     "meshnet-hemisphere": ("dlib", "unet-face"),

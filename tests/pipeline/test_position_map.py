@@ -15,6 +15,7 @@ from face3d_cli.cli.app import app
 from face3d_cli.core.face_box import FaceBox
 from face3d_cli.errors import NoFaceFound
 from face3d_cli.io.obj_reader import load_obj
+from face3d_cli.pipeline.locate import locate
 from face3d_cli.pipeline.position_map import map_faces
 from face3d_cli.pipeline.single import reconstruct
 from face3d_cli.settings import PositionMapSettings, ReconstructSettings, TextureSettings
@@ -112,3 +113,16 @@ def test_the_command_writes_a_mesh_and_a_report(weights: Path, tmp_path: Path) -
 def test_a_photo_without_a_face_is_an_error(settings: ReconstructSettings) -> None:
     with pytest.raises(NoFaceFound):
         map_faces(np.full((120, 120, 3), 127, np.uint8), settings)
+
+
+@pytest.mark.parametrize("model", ["prnet-resnet18", "prnet-mobilenetv2"])
+def test_the_shipped_networks_find_the_face_where_dlib_does(sample_photo: Path, model: str) -> None:
+    settings = ReconstructSettings(
+        method="prnet", position_map=PositionMapSettings(model=model), texture=None
+    )
+    result = map_faces(sample_photo, settings).result
+    (face,) = result.faces
+    (_, expected), *_ = locate(sample_photo).faces
+    away = np.linalg.norm(face.landmarks_px - expected, axis=1)[17:]
+    assert away.mean() < 0.05 * face.box.width
+    assert {licence["what"] for licence in result.licences()} == {"dlib", model}
