@@ -46,9 +46,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("photos", nargs="*", type=Path, default=[SAMPLE])
     parser.add_argument("--runs", type=int, default=9)
-    parser.add_argument(
-        "--ict", action="store_true", help="time heads, warm, and nothing else"
-    )
+    parser.add_argument("--ict", action="store_true", help="time heads, warm, and nothing else")
     arguments = parser.parse_args()
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
     for photo in arguments.photos:
