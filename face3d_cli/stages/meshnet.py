@@ -158,7 +158,8 @@ def _optimise(
     with torch.no_grad():
         vertices, colors = parameters.mesh()
         found = vertices[0].double().numpy()
-        sound = unfold(found, given.vertices, given.triangles)
+        widened = unfold(template.vertices, given.vertices, given.triangles)
+        sound = unfold(found, widened, given.triangles)
     if np.abs(sound - found).max() > MOVED:
         unfolded = replace(template, vertices=sound)
         colors = _recolored(scene, unfolded, colors[0].detach().numpy(), settings)
