@@ -566,7 +566,7 @@ class MeshNetSettings:
         crop_margin: side of the square that is looked at over the face's size.
         prnet_mesh_px: side of the position map that a mesh of `--init prnet` is made of.
         patience: steps without a new best loss after which the run stops.
-        recolor_steps: of the colours alone, where the mesh had to be unfolded in the end.
+        recolor_steps: of the colours alone, by pixels, on the mesh as it is in the end.
     """
 
     init: MeshInit = "surrey"

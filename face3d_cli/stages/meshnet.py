@@ -160,7 +160,8 @@ def _optimise(
         found = vertices[0].double().numpy()
         widened = unfold(template.vertices, given.vertices, given.triangles)
         sound = unfold(found, widened, given.triangles)
-    if np.abs(sound - found).max() > MOVED:
+    # A network's colours are its own; free ones still hold fringes that only the features like.
+    if settings.parameters == "vertices" or np.abs(sound - found).max() > MOVED:
         unfolded = replace(template, vertices=sound)
         colors = _recolored(scene, unfolded, colors[0].detach().numpy(), settings)
     with torch.no_grad():
@@ -182,7 +183,7 @@ def _optimise(
 
 
 def _recolored(scene: _Scene, mesh: Mesh, colors: FloatArray, settings: MeshNetSettings) -> Tensor:
-    """(1, V, 3) the colours fitted anew to a mesh that stands still: what unfolded shows others."""
+    """(1, V, 3) the colours fitted by pixels alone to a mesh that stands still."""
     free = FreeVertices(mesh, colors, settings)
     _, of_tints = free.groups(settings)
     optimizer = torch.optim.Adam([of_tints])
@@ -191,7 +192,10 @@ def _recolored(scene: _Scene, mesh: Mesh, colors: FloatArray, settings: MeshNetS
         vertices, found = free.mesh()
         picture = scene.picture(vertices.detach(), found, settings.size_px)
         photo, seen = scene.photo[settings.size_px], scene.mask[settings.size_px]
-        image.mean_masked_squared_error(picture.color, photo, seen).backward()  # type: ignore[no-untyped-call]
+        error = image.mean_masked_squared_error(picture.color, photo, seen)
+        if not error.requires_grad:  # nothing of the mesh is in the picture
+            break
+        error.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     return free.mesh()[1].detach()
 
