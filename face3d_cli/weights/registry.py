@@ -100,6 +100,23 @@ def _files(folder_url: str, table: str) -> tuple[ModelFile, ...]:
     )
 
 
+def _trained_here(name: str, what: str, paper: str, needed_for: str) -> ModelSpec:
+    """Weights that ship with face3d; `models/SHA256SUMS` names their files."""
+    return ModelSpec(
+        name=name,
+        what=what,
+        origin="shipped",
+        files=(),
+        homepage="",
+        licence="Apache-2.0 weights, trained on photos that are for research only",
+        licence_url="https://www.apache.org/licenses/LICENSE-2.0",
+        non_commercial=True,
+        paper=paper,
+        preprocessing="see the model card beside the weights",
+        needed_for=needed_for,
+    )
+
+
 _MODELS = (
     ModelSpec(
         name="dlib",
@@ -258,62 +275,34 @@ _MODELS = (
         ),
         needed_for="the perceptual loss of meshnet",
     ),
-    ModelSpec(
+    _trained_here(
         name="unet-face",
         what="U-Net that labels the parts of a face, trained by this project",
-        origin="shipped",
-        files=(),
-        homepage="",
-        licence="Apache-2.0 weights, trained on photos that are for research only",
-        licence_url="https://www.apache.org/licenses/LICENSE-2.0",
-        non_commercial=True,
         paper="Ronneberger et al., U-Net, MICCAI 2015 (architecture)",
-        preprocessing="see the model card beside the weights",
         needed_for="face3d segment",
     ),
-    ModelSpec(
+    _trained_here(
         name="prnet-resnet18",
         what="position map network with a ResNet-18 encoder, trained by this project",
-        origin="shipped",
-        files=(),
-        homepage="",
-        licence="Apache-2.0 weights, trained on photos that are for research only",
-        licence_url="https://www.apache.org/licenses/LICENSE-2.0",
-        non_commercial=True,
         paper=(
             "Feng et al., Joint 3D Face Reconstruction and Dense Alignment with Position Map "
             "Regression Network, ECCV 2018; He et al., ResNet, CVPR 2016 (architecture)"
         ),
-        preprocessing="see the model card beside the weights",
         needed_for="prnet, and reconstruct --method prnet",
     ),
-    ModelSpec(
+    _trained_here(
         name="prnet-mobilenetv2",
         what="smaller position map network with a MobileNetV2 encoder, trained by this project",
-        origin="shipped",
-        files=(),
-        homepage="",
-        licence="Apache-2.0 weights, trained on photos that are for research only",
-        licence_url="https://www.apache.org/licenses/LICENSE-2.0",
-        non_commercial=True,
         paper=(
             "Feng et al., Joint 3D Face Reconstruction and Dense Alignment with Position Map "
             "Regression Network, ECCV 2018; Sandler et al., MobileNetV2, CVPR 2018 (architecture)"
         ),
-        preprocessing="see the model card beside the weights",
         needed_for="prnet --model prnet-mobilenetv2",
     ),
-    ModelSpec(
+    _trained_here(
         name="unet-fasseg",
         what="U-Net that labels FASSEG's six classes as its annotators did, trained by this project",
-        origin="shipped",
-        files=(),
-        homepage="",
-        licence="Apache-2.0 weights, trained on photos that are for research only",
-        licence_url="https://www.apache.org/licenses/LICENSE-2.0",
-        non_commercial=True,
         paper="Ronneberger et al., U-Net, MICCAI 2015 (architecture)",
-        preprocessing="see the model card beside the weights",
         needed_for="face3d segment --classes fasseg",
     ),
 )
