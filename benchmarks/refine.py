@@ -9,7 +9,9 @@ FaceSynthetics' photos, from which the light was taken out as well as it can be.
 errors in those photos are added to the true points; then the Surrey model is fitted, refined, and
 measured as `face3d evaluate scans` measures. `scans` does the same with real scans, which choose
 nothing. Both print medians and means with and without refining, in millimetres, and the share of
-faces that are no worse: at all, and by more than 0.01 mm, to which the alignment converges.
+faces that are no worse: at all, and by more than 0.01 mm; faces that were left as they were are no
+worse. Alignments are run until no point moves by 0.0003 mm, before and after alike: with the usual
+0.01 mm the same mesh's median changes by as much as refining changes it.
 """
 
 from __future__ import annotations
@@ -44,10 +46,10 @@ from face3d_cli.diff.shading import estimate_light, linear_to_srgb, shading, srg
 from face3d_cli.diff.shadows import light_visibility
 from face3d_cli.evaluation.landmarks import annotated_face
 from face3d_cli.evaluation.scans import (
-    CONVERGED_MM,
     MEASURED_RADIUS_MM,
     NOSE_BASE,
     SEVEN,
+    TIGHT,
     evaluate_scans,
     find_scans,
     refine_by_icp,
@@ -69,6 +71,7 @@ from face3d_cli.stages.texture import bake_texture
 
 PHOTO_PX, TEXTURE_PX = 320, 256
 NUM_FACE_VERTICES = 9409  # ICT's face, ears and the front of its neck
+TOLERANCE_MM = 0.01
 NOISE = 0.7  # of FaceSynthetics' errors: its photos are darker and more turned than most
 
 
@@ -220,7 +223,7 @@ def distances_mm(truth: np.ndarray, who: People, vertices: np.ndarray, seven: np
     near = np.linalg.norm(truth - at[NOSE_BASE], axis=1) <= MEASURED_RADIUS_MM
     some = truth[near][::12]
     surface = Surface(vertices, load_surrey().triangles)
-    aligned = refine_by_icp(fit_similarity(seven, at), surface, some)
+    aligned = refine_by_icp(fit_similarity(seven, at), surface, some, TIGHT)
     away = surface.closest(aligned.undo(some))[1] * aligned.scale
     return np.median(away), away.mean()
 
@@ -262,7 +265,7 @@ def scans(asked: argparse.Namespace) -> None:
                 (Path(chosen) / file.name).symlink_to(file.resolve())
         plain = ReconstructSettings(method="surrey", texture=None)
         reports = [
-            evaluate_scans(Path(chosen), settings)
+            evaluate_scans(Path(chosen), settings, convergence=TIGHT)
             for settings in (plain, replace(plain, refine=RefineSettings()))
         ]
     rows = [{row["scan"]: row for row in report["per_scan"]} for report in reports]
@@ -279,8 +282,9 @@ def compared(before: np.ndarray, after: np.ndarray) -> dict[str, Any]:
         "median_of_medians_mm": [round(float(np.median(x[:, 0])), 4) for x in (before, after)],
         "mean_of_means_mm": [round(float(x[:, 1].mean()), 4) for x in (before, after)],
         "median_change_mm": np.median(change, axis=0).round(4).tolist(),
+        "displaced": round(float((change != 0).any(axis=1).mean()), 3),
         "no_worse": (change <= 0).mean(axis=0).round(3).tolist(),
-        "no_worse_by_0.01_mm": (change <= CONVERGED_MM).mean(axis=0).round(3).tolist(),
+        "no_worse_by_0.01_mm": (change <= TOLERANCE_MM).mean(axis=0).round(3).tolist(),
         "worst_mm": change.max(axis=0).round(3).tolist(),
     }
 

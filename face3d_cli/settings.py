@@ -523,7 +523,9 @@ class RefineSettings:
         size_px: side of the square in which the face is looked at.
         rounds: of estimating the light and then the shape.
         spread: how far a shape coefficient is expected to move, in standard deviations of the
-            model; chosen on rendered faces so that nearly none becomes worse (`docs/meshnet.md`).
+            model,
+        agreement: and how much the displacements that each half of the face asks for must be alike
+            (cosine), or else nothing moves; both chosen on rendered faces (`docs/meshnet.md`).
         noise: what a pixel of skin differs by for no reason: spots, pores, stubble.
         albedo_spread: what skin differs by in the large,
         albedo_reach_mm: and over which distance it is alike.
@@ -533,7 +535,8 @@ class RefineSettings:
 
     size_px: int = 40
     rounds: int = 2
-    spread: float = 0.05
+    spread: float = 0.15
+    agreement: float = 0.9
     noise: float = 0.3
     albedo_spread: float = 0.15
     albedo_reach_mm: float = 25.0

@@ -29,9 +29,24 @@ NOSE_BASE = SEVEN.index(33)
 MEASURED_RADIUS_MM = 80.0  # around the scan's nose base
 MAX_PIXELS_AWAY = 25.0  # a landmark farther from any vertex of the scan lies in a hole
 OUTLIER_FACTOR, OUTLIER_MM = 2.5, 3.0
-MAX_ICP_STEPS = 100
 COARSE_POINTS = 250
-CONVERGED_MM = 0.01
+
+
+@dataclass(frozen=True)
+class Convergence:
+    """When the alignment of a face and a scan ends.
+
+    Attributes:
+        moved_mm: no point moves any farther in a step,
+        steps: or there were so many.
+    """
+
+    moved_mm: float = 0.01
+    steps: int = 100
+
+
+# To tell apart two meshes of one photo: the same mesh has the same median within 0.001 mm.
+TIGHT = Convergence(0.0003, 1000)
 
 
 @dataclass(frozen=True)
@@ -106,6 +121,7 @@ def evaluate_scans(
     settings: ReconstructSettings = ReconstructSettings(texture=None),
     *,
     predict: Predict | None = None,
+    convergence: Convergence = Convergence(),
     on_scan: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, Any]:
     """Reconstruct the face of every scan's photo and measure the scan against it.
@@ -114,6 +130,7 @@ def evaluate_scans(
         folder: NAME.npz with NAME.jpg beside it.
         settings: how faces are reconstructed.
         predict: another way to do so, to compare with.
+        convergence: when the alignment ends.
         on_scan: called after every scan.
 
     Returns:
@@ -132,7 +149,7 @@ def evaluate_scans(
         scan = read_scan(path)
         image = read_photo(scan.photo, settings.image)
         try:
-            distances = scan_to_mesh_mm(scan, predict(image))
+            distances = scan_to_mesh_mm(scan, predict(image), convergence)
         except UnreadableInput:
             raise
         except (InputError, StageError) as problem:
@@ -167,7 +184,9 @@ def predict_face(image: RgbImage, settings: ReconstructSettings) -> PredictedFac
     return PredictedFace(vertices, triangles, face.landmarks_3d_m, face.landmarks_px)
 
 
-def scan_to_mesh_mm(scan: Scan, face: PredictedFace) -> FloatArray:
+def scan_to_mesh_mm(
+    scan: Scan, face: PredictedFace, convergence: Convergence = Convergence()
+) -> FloatArray:
     """Distances of the scan's vertices near the nose base to the aligned surface, in millimetres.
 
     Raises:
@@ -180,7 +199,7 @@ def scan_to_mesh_mm(scan: Scan, face: PredictedFace) -> FloatArray:
     points_mm = scan.vertices_mm[near]
     surface = Surface(face.vertices, face.triangles)
     start = fit_similarity(face.landmarks[list(SEVEN)], seven_mm)
-    aligned = refine_by_icp(start, surface, points_mm)
+    aligned = refine_by_icp(start, surface, points_mm, convergence)
     _, distances = surface.closest(aligned.undo(points_mm))
     return distances * aligned.scale
 
@@ -202,24 +221,29 @@ def seven_points_mm(scan: Scan, landmarks_px: Points2) -> Points3:
     return seven
 
 
-def refine_by_icp(start: Similarity, surface: Surface, points_mm: Points3) -> Similarity:
+def refine_by_icp(
+    start: Similarity,
+    surface: Surface,
+    points_mm: Points3,
+    convergence: Convergence = Convergence(),
+) -> Similarity:
     """Iterative closest points with scale, from the surface's frame to the scan's millimetres.
 
     Each step leaves out the points farther than 2.5 times the median distance, and never those
-    within 3 mm. It ends when no point moves by a hundredth of a millimetre any more, first for some
-    of the points, then from there for all of them.
+    within 3 mm. It ends when no point moves any more, as `convergence` says, first for some of the
+    points, then from there for all of them.
     Source: Besl & McKay 1992, trimmed as in Zhang 1994.
     """
     aligned = start
     for some_mm in (points_mm[:: max(1, len(points_mm) // COARSE_POINTS)], points_mm):
-        for _ in range(MAX_ICP_STEPS):
+        for _ in range(convergence.steps):
             nearest, distances = surface.closest(aligned.undo(some_mm))
             away_mm = distances * aligned.scale
             kept = away_mm <= max(OUTLIER_FACTOR * float(np.median(away_mm)), OUTLIER_MM)
             better = fit_similarity(nearest[kept], some_mm[kept])
             moved_mm = np.abs(better.apply(nearest) - aligned.apply(nearest)).max()
             aligned = better
-            if moved_mm < CONVERGED_MM:
+            if moved_mm < convergence.moved_mm:
                 break
     return aligned
 

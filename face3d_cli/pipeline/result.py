@@ -55,7 +55,9 @@ class Relighting:
         light: (9, 3) second-order spherical harmonics for red, green and blue, in the frame of the
             mesh; the skin's mean brightness under it is 1, so that its colour is in the albedo.
         vertex_shading: (V, 3) how brightly it falls on each vertex.
-        moved_mm: mean distance by which vertices were displaced.
+        moved_mm: mean distance by which vertices were displaced; 0 where they were left as fitted,
+            because the face's halves did not agree on a displacement.
+        agreement: of the halves, as a cosine.
         unexplained_before, unexplained_after: spread of the skin's relative brightness that the
             shading leaves over.
         albedo: (T, T, 3) the texture with the light taken out; None without a texture.
@@ -64,6 +66,7 @@ class Relighting:
     light: FloatArray
     vertex_shading: FloatArray
     moved_mm: float
+    agreement: float
     unexplained_before: float
     unexplained_after: float
     albedo: RgbImage | None = None
@@ -75,6 +78,8 @@ class Relighting:
             "basis": ["1", "y", "z", "x", "xy", "yz", "3z2-1", "xz", "x2-y2"],
             "frame": "+X to the subject's left, +Y up, +Z out of the face",
             "radiance_rgb": self.light.round(6).tolist(),
+            "refined": self.moved_mm > 0,
+            "halves_agree": round(self.agreement, 4),
             "moved_mm": round(self.moved_mm, 4),
             "unexplained_before": round(self.unexplained_before, 5),
             "unexplained_after": round(self.unexplained_after, 5),

@@ -254,6 +254,7 @@ def _refine(
         light=found.light,
         vertex_shading=found.vertex_shading,
         moved_mm=float(np.linalg.norm(moved, axis=1).mean()),
+        agreement=found.agreement,
         unexplained_before=found.unexplained_before,
         unexplained_after=found.unexplained_after,
     )

@@ -51,6 +51,8 @@ class Refinement:
     Attributes:
         displacement_mm: (V, 3) to add to the fitted vertices.
         coefficients: (K,) change of the shape coefficients, in standard deviations.
+        agreement: cosine between the displacements that either half of the face alone asks for;
+            below `RefineSettings.agreement` nothing is displaced.
         light: (9, 3) harmonics for red, green and blue in the head frame; the skin's mean shading
             is 1, so that the light's colour stays in the albedo.
         vertex_shading: (V, 3) how brightly that light falls on each refined vertex.
@@ -60,6 +62,7 @@ class Refinement:
 
     displacement_mm: Points3
     coefficients: FloatArray
+    agreement: float
     light: FloatArray
     vertex_shading: FloatArray
     unexplained_before: float
@@ -85,7 +88,8 @@ def refine_by_shading(
 
     J derivative of log s, p `spread`, A covariance of the albedo (smooth, alike on both sides of
     the face), N noise, larger for outliers, L what an error of the light may do. The light is then
-    estimated again, and the change from there.
+    estimated again, and the change from there. The same is done with the pixels of the face's left
+    half alone, and of its right: unless both ask for much the same, all vertices stay.
 
     Args:
         image: (H, W, 3) photo.
@@ -110,37 +114,68 @@ def refine_by_shading(
     basis = torch.from_numpy(np.ascontiguousarray(shape_basis_mm, np.float64))
     slopes = scene.normal_slopes(basis)  # (K, N, 3)
     covariance = _albedo_covariance(scene.positions_mm, settings) + _FREE
-    change = np.zeros(basis.shape[2])
-    unexplained = []
-    for step in range(settings.rounds + 1):
-        normals = scene.normals(scene.start + basis @ torch.from_numpy(change))
-        light = estimate_light(normals, scene.brightness)
-        lit = shading(normals, light)[:, 0]  # (N,)
-        residual = (scene.brightness.log() - lit.log()).numpy()
-        residual = residual - np.median(residual)
-        unexplained.append(1.4826 * float(np.median(np.abs(residual))))
-        if step == settings.rounds:
-            break
-        probed = shading(normalize(normals + _PROBE * slopes, dim=2), light)[..., 0]  # (K, N)
-        derivative = ((probed.log() - lit.log()) / _PROBE).T.numpy()  # (N, K)
-        by_light = harmonic_irradiance(normals, torch.eye(9).double()) / lit[:, None]
-        errors = covariance + settings.light_error**2 * (by_light @ by_light.T).numpy()
-        errors[np.diag_indices_from(errors)] += _noise_variance(residual, settings)
-        spread = settings.spread**2
-        wanted = residual + derivative @ change
-        total = errors + spread * derivative @ derivative.T
-        change = spread * derivative.T @ cho_solve(cho_factor(total), wanted)
+    left = scene.positions_mm[:, 0] > 0
+    change, agreement = np.zeros(basis.shape[2]), 0.0
+    before = after = scene.explain(basis, slopes, change)
+    for _ in range(settings.rounds):
+        wanted = after.residual + after.derivative @ change
+        errors = covariance + settings.light_error**2 * after.by_light @ after.by_light.T
+        errors[np.diag_indices_from(errors)] += _noise_variance(after.residual, settings)
+        change, by_left, by_right = (
+            _most_probable(
+                wanted[pixels], after.derivative[pixels], errors[np.ix_(pixels, pixels)], settings
+            )
+            for pixels in (left | ~left, left, ~left)
+        )
+        agreement = _cosine(shape_basis_mm @ by_left, shape_basis_mm @ by_right)
+        after = scene.explain(basis, slopes, change)
+    if agreement < settings.agreement:
+        change, after = np.zeros_like(change), before
     vertices = scene.start + basis @ torch.from_numpy(change)
     colored = scene.light_by_color(scene.normals(vertices))
     on_vertices = shading(vertex_normals(vertices[None], scene.triangles)[0], colored)
     return Refinement(
         displacement_mm=np.asarray(shape_basis_mm @ change),
         coefficients=change,
+        agreement=agreement,
         light=colored.numpy(),
         vertex_shading=on_vertices.numpy(),
-        unexplained_before=unexplained[0],
-        unexplained_after=unexplained[-1],
+        unexplained_before=before.unexplained,
+        unexplained_after=after.unexplained,
     )
+
+
+@dataclass(frozen=True)
+class _Explained:
+    """What light and a shape leave of the logarithm of N pixels' brightness.
+
+    Attributes:
+        residual: (N,) that is not explained, its median 0.
+        derivative: (N, K) of the shading's logarithm by the shape coefficients.
+        by_light: (N, 9) the same by the light's harmonics.
+        unexplained: robust spread of the residual.
+    """
+
+    residual: FloatArray
+    derivative: FloatArray
+    by_light: FloatArray
+    unexplained: float
+
+
+def _most_probable(
+    wanted: FloatArray, derivative: FloatArray, errors: FloatArray, settings: RefineSettings
+) -> FloatArray:
+    """(K,) coefficients, given (N,) values, their (N, K) derivative and (N, N) covariance."""
+    spread = settings.spread**2
+    total = errors + spread * derivative @ derivative.T
+    change: FloatArray = spread * derivative.T @ cho_solve(cho_factor(total), wanted)
+    return change
+
+
+def _cosine(one: FloatArray, other: FloatArray) -> float:
+    """Between two (V, 3) displacements; 0 where either is none."""
+    lengths = float(np.linalg.norm(one) * np.linalg.norm(other))
+    return float((one * other).sum()) / lengths if lengths > 0 else 0.0
 
 
 def _noise_variance(residual: FloatArray, settings: RefineSettings) -> FloatArray:
@@ -218,6 +253,28 @@ class _Scene:
         shapes = basis.permute(2, 0, 1)
         return torch.stack(
             [(self.normals(self.start + _PROBE * shape) - here) / _PROBE for shape in shapes]
+        )
+
+    def explain(self, basis: Tensor, slopes: Tensor, change: FloatArray) -> _Explained:
+        """Estimate the light on the shape changed by (K,), and take the shading away.
+
+        Args:
+            basis: (V, 3, K).
+            slopes: (K, N, 3), from `normal_slopes`.
+            change: (K,).
+        """
+        normals = self.normals(self.start + basis @ torch.from_numpy(change))
+        light = estimate_light(normals, self.brightness)
+        lit = shading(normals, light)[:, 0]  # (N,)
+        residual = (self.brightness.log() - lit.log()).numpy()
+        residual = residual - np.median(residual)
+        probed = shading(normalize(normals + _PROBE * slopes, dim=2), light)[..., 0]  # (K, N)
+        by_light = harmonic_irradiance(normals, torch.eye(9).double()) / lit[:, None]
+        return _Explained(
+            residual=residual,
+            derivative=((probed.log() - lit.log()) / _PROBE).T.numpy(),
+            by_light=by_light.numpy(),
+            unexplained=1.4826 * float(np.median(np.abs(residual))),
         )
 
     def light_by_color(self, normals: Tensor) -> Tensor:

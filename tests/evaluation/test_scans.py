@@ -15,6 +15,8 @@ from face3d_cli.core.similarity import Similarity
 from face3d_cli.errors import InputError, NoFaceFound, UnreadableInput
 from face3d_cli.evaluation.scans import (
     SEVEN,
+    TIGHT,
+    Convergence,
     PredictedFace,
     Scan,
     evaluate_scans,
@@ -60,6 +62,12 @@ def test_the_same_surface_is_at_no_distance() -> None:
     away_mm = 1130 * np.linalg.norm(FACE.vertices - predicted_face().landmarks[33], axis=1)
     assert len(distances) == pytest.approx((away_mm <= 80).sum(), rel=0.05)
     assert len(distances) < len(FACE.vertices)  # forehead and ears are beyond 80 mm
+
+
+def test_a_tight_alignment_ends_nearer() -> None:
+    scan, face = scan_of(FACE.vertices), predicted_face()
+    usual, tight = (scan_to_mesh_mm(scan, face, end).mean() for end in (Convergence(), TIGHT))
+    assert tight < 0.5 * usual
 
 
 def test_a_rough_scan_is_as_far_as_it_is_rough() -> None:

@@ -18,6 +18,7 @@ from face3d_cli.pipeline.single import choose_method, reconstruct
 from face3d_cli.settings import (
     MorphableSettings,
     ReconstructSettings,
+    RefineSettings,
     TextureSettings,
     TurnedFaceSettings,
 )
@@ -262,3 +263,19 @@ class TestTurnedFaces:
         settings = ReconstructSettings(texture=None, turned=limits)
         points = result.faces[0].landmarks_px
         assert reconstruct(photo, settings, landmarks_px=points).method == "surrey"
+
+
+def test_a_refined_mesh_is_said_to_be_so_and_one_left_alone_is_exactly_the_same(photo):
+    (plain,) = reconstruct(photo, BARE).faces
+    reports = []
+    for agreement in (-1.0, 1.1):  # always, never
+        settings = replace(BARE, refine=RefineSettings(agreement=agreement))
+        found = reconstruct(photo, settings)
+        same = np.array_equal(found.faces[0].mesh.vertices, plain.mesh.vertices)
+        (look,) = (face["relighting"] for face in found.to_json()["faces"])
+        assert look["refined"] is not same
+        assert (look["moved_mm"] == 0) is same
+        assert (look["unexplained_after"] == look["unexplained_before"]) is same
+        reports.append(look)
+    assert [look["refined"] for look in reports] == [True, False]
+    assert reports[0]["halves_agree"] == reports[1]["halves_agree"]

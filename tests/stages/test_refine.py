@@ -85,8 +85,34 @@ def test_the_true_shape_is_found_where_shading_is_trusted() -> None:
 def test_by_default_it_goes_a_little_in_that_direction() -> None:
     photo, skin = photo_of(head() + shapes() @ TRUTH)
     found = refined(photo, skin, RefineSettings())
+    assert found.agreement > 0.9
     assert found.coefficients @ TRUTH > 0.8 * np.linalg.norm(found.coefficients)
-    assert 0.001 < np.linalg.norm(found.coefficients) < 0.5
+    assert 0.02 < np.linalg.norm(found.coefficients) < 1.0
+    assert found.unexplained_after < found.unexplained_before
+
+
+def test_halves_that_disagree_leave_the_mesh_exactly_as_it_was() -> None:
+    one, skin = photo_of(head() + shapes() @ TRUTH)
+    other, _ = photo_of(head() - shapes() @ TRUTH)
+    middle = round(camera().shift_px[0])
+    photo = np.concatenate([one[:, :middle], other[:, middle:]], axis=1)
+    trusting = refined(photo, skin, replace(RefineSettings(), agreement=-1.0))
+    assert np.abs(trusting.displacement_mm).max() > 0
+    found = refined(photo, skin, RefineSettings())
+    assert found.agreement == trusting.agreement < 0
+    assert not found.displacement_mm.any()
+    assert not found.coefficients.any()
+    assert found.unexplained_after == found.unexplained_before
+    still = refined(photo, skin, replace(RefineSettings(), rounds=0))
+    np.testing.assert_array_equal(found.light, still.light)
+
+
+def test_half_a_face_alone_is_not_believed() -> None:
+    photo, skin = photo_of(head() + shapes() @ TRUTH)
+    skin[:, round(camera().shift_px[0]) - 1 :] = 0.0
+    found = refined(photo, skin, RefineSettings())
+    assert found.agreement == 0.0
+    assert not found.displacement_mm.any()
 
 
 def test_a_right_shape_stays() -> None:
