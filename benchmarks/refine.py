@@ -1,6 +1,7 @@
 """Does `--refine` make shapes better, and how often worse?
 
-    python benchmarks/refine.py rendered --truth FACESYNTHETICS [--faces 48] [--set spread=0.2]
+    python benchmarks/refine.py rendered --truth FACESYNTHETICS [--faces 48 [--skip N]]
+        [--set spread=0.2]
     python benchmarks/refine.py scans SCANS [--every N]
 
 `rendered` is what the settings are chosen by: random ICT-FaceKit faces (`face3d models pull
@@ -246,6 +247,8 @@ def rendered(asked: argparse.Namespace) -> None:
                 skin = painted(skin, rng)
             photo, share, points = photograph(vertices, who, skin, rng, flash=index % 2 == 0)
             points = points + NOISE * errors[rng.integers(len(errors))] * size_of(points)
+            if index < asked.skip:
+                continue
             fit = fit_surrey(points, photo.shape[:2])
             found = refine_by_shading(
                 photo, share, fit.posed_vertices_mm, fit.triangles, basis, fit.camera, settings
@@ -295,6 +298,7 @@ def main() -> None:
     one = commands.add_parser("rendered")
     one.add_argument("--truth", type=Path, required=True)
     one.add_argument("--faces", type=int, default=48)
+    one.add_argument("--skip", type=int, default=0, help="draw so many, and do not measure them")
     one.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE")
     one.set_defaults(run=rendered)
     other = commands.add_parser("scans")

@@ -115,7 +115,8 @@ def refine_by_shading(
     slopes = scene.normal_slopes(basis)  # (K, N, 3)
     covariance = _albedo_covariance(scene.positions_mm, settings) + _FREE
     left = scene.positions_mm[:, 0] > 0
-    change, agreement = np.zeros(basis.shape[2]), 0.0
+    change: FloatArray = np.zeros(basis.shape[2])
+    agreement = 0.0
     before = after = scene.explain(basis, slopes, change)
     for _ in range(settings.rounds):
         wanted = after.residual + after.derivative @ change
