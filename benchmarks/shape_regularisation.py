@@ -78,7 +78,7 @@ def fitted(path: Path, zoom: float, model: str, iterations: int) -> Fitted | Non
         else surrey_shapes(image, points, iterations)
     )
     _, _, width, height = bounding_box(points)
-    return Fitted(_who(path)[1], shapes, float(np.sqrt(width * height)))
+    return Fitted(who(path)[1], shapes, float(np.sqrt(width * height)))
 
 
 def surrey_shapes(image: np.ndarray, points: np.ndarray, iterations: int) -> Shapes:
@@ -107,7 +107,7 @@ def ict_shapes(image: np.ndarray, box: FaceBox, points: np.ndarray) -> Shapes:
     return shapes
 
 
-def _who(path: Path) -> tuple[str, str]:
+def who(path: Path) -> tuple[str, str]:
     found = re.match(r"\D+(\d\d)(\d)", path.name)
     assert found, f"{path.name}: expected the person's two digits and the series' one"
     return found[1], found[2]
@@ -133,7 +133,7 @@ def main() -> None:
         people = defaultdict(list)
         for path in paths:
             if (photo := fitted(path, zoom, asked.model, asked.iterations)) is not None:
-                people[_who(path)[0]].append(photo)
+                people[who(path)[0]].append(photo)
                 sizes_px.append(photo.size_px)
         references = references or people
         for person, photos in people.items():

@@ -401,12 +401,15 @@ class PositionMapNetSettings:
         decoder: "published" is PRNet's, 32 times finer than the features; "light" gives small maps.
         input_px: side of the picture.
         widths: channels of the light decoder, coarsest first; its map has 4 * 2 ** (n - 1) texels.
+        shapes: what the light decoder draws is reduced to what so many main shapes of the training
+            data (and the mean face, moved and turned) can express.
     """
 
     encoder: EncoderName = "resnet18"
     decoder: DecoderName = "light"
     input_px: int = 128
     widths: tuple[int, ...] = (256, 160, 96, 64, 48)
+    shapes: int = 64
 
     @property
     def map_px(self) -> int:
@@ -443,6 +446,8 @@ class PositionMapTrainingSettings:
         first_look_share: of samples moved as for the first look; what the last look sees decides
             how good the map is, what the first sees whether there is one.
         photo_share: of samples that are photos as they are, not turned in depth.
+        occluder_share, cut_share, shadow_share: of those with an object in front, with a side cut
+            off, with a side in shadow.
         landmark_weight: of the mean distance of the 68 points in the picture, beside the map's.
         neck_weight: of the neck in the map's loss; the publication has 0.
         held_out_share: of the photos, for choosing settings.
@@ -459,7 +464,9 @@ class PositionMapTrainingSettings:
     next_look: LookSettings = LookSettings(scale=0.05, shift=0.02, roll_deg=4.0)
     first_look_share: float = 0.4
     photo_share: float = 0.35
-    occluder_share: float = 0.2
+    occluder_share: float = 0.25
+    cut_share: float = 0.1
+    shadow_share: float = 0.12
     landmark_weight: float = 1.0
     neck_weight: float = 0.5
     held_out_share: float = 0.03
@@ -495,6 +502,36 @@ class PositionMapSettings:
 
 
 @dataclass(frozen=True)
+class LabelFitSettings:
+    """Which face lies behind a labelled photo, and when it is dropped (`training/synth/fit.py`).
+
+    Attributes:
+        linear: how points pull at the face; spread of expressions and noise of the points were
+            chosen on several photos of the same people (`docs/benchmarks.md`, Position maps).
+        max_error: mean distance of the teacher's points over sqrt(w h) of the inner landmarks' box,
+            beyond which a photo is dropped.
+        max_spread_mm: a point that wanders more between photos is not used,
+        max_snap_mm: nor one that is farther from any vertex.
+        num_learning_photos, learning_yaw_deg: of how many photos places are learnt, how frontal.
+        predicted_yaw_deg: up to here dlib's landmarks are taken,
+        max_disagreement: if its eyes and mouth are no farther from the teacher's (of the box).
+    """
+
+    linear: LinearFitSettings = field(
+        default_factory=lambda: LinearFitSettings(
+            expression_spread=0.25, dense_noise=0.12, dense_depth_noise=0.5
+        )
+    )
+    max_error: float = 0.04
+    max_spread_mm: float = 2.5
+    max_snap_mm: float = 1.0
+    num_learning_photos: int = 300
+    learning_yaw_deg: float = 12.0
+    predicted_yaw_deg: float = 25.0
+    max_disagreement: float = 0.045
+
+
+@dataclass(frozen=True)
 class SynthSettings:
     """How training samples are made of labelled photos (`training/synth`).
 
@@ -503,6 +540,7 @@ class SynthSettings:
         yaw_deg: range that the head is turned to, either way.
         pitch_deg: standard deviation of the turn up or down.
         relight: strongest change of light.
+        fit: of the face behind each photo.
     """
 
     turned_per_photo: int = 3
@@ -511,6 +549,7 @@ class SynthSettings:
     relight: float = 0.45
     filler_share: float = 0.75
     seed: int = 0
+    fit: LabelFitSettings = field(default_factory=LabelFitSettings)
 
 
 @dataclass(frozen=True)

@@ -1,19 +1,26 @@
-"""Which face of ICT-FaceKit lies behind MediaPipe's points? A ridge fit, and who fits too badly.
+"""Which face of ICT-FaceKit lies behind a labelled photo? The linear fit, to the teacher's points.
 
-MediaPipe's points are not marked on ICT-FaceKit. The 51 inner landmarks are known by name; where
-the others lie is learnt from frontal photos: fit the landmarks, see which place of the model each
-point falls on, take the median over the photos, and fit again with the points that stay in place.
+MediaPipe's points are not marked on ICT-FaceKit, and its landmarks are not those of the 68 (its
+brows lie 5 mm beside dlib's). Where they lie is learnt from frontal photos whose faces were fitted
+to dlib's landmarks, whose places are known (`stages/ict_points.py`). Near the front dlib's own
+landmarks, where both agree, are nearer to the shape; beyond, MediaPipe's stand in for them.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.spatial import cKDTree
 
-from face3d_cli.arrays import FloatArray, Points2, Points3
-from face3d_cli.core.landmarks68 import JAW
+from face3d_cli.arrays import FloatArray, Points2, Points3, RgbImage
+from face3d_cli.core.landmarks68 import JAW, MIRRORED, NUM_LANDMARKS, RIGHT_EYE, bounding_box
+from face3d_cli.core.linear_face import Indices, LinearFace
+from face3d_cli.settings import DetectionSettings, LabelFitSettings
+from face3d_cli.stages.detection import detect_faces
+from face3d_cli.stages.landmarks import predict_landmarks
+from face3d_cli.stages.linear_fit import DensePoints, FaceInPhoto, FacePoints, fit_linear_face
 from face3d_cli.training.synth.surface import FaceSurface
 
 # MediaPipe's points at the 68 landmarks; the jaw's are on the visible outline.
@@ -32,32 +39,8 @@ OVAL = (
 # fmt: on
 NUM_POINTS = 468  # without the irises
 NARROW_FACE_END = 6706  # vertices without ears and neck (README of ICT-FaceKit)
-
-
-@dataclass(frozen=True)
-class FitSettings:
-    """How points pull at the face.
-
-    Attributes:
-        jaw_weight: of the 17 outline points, which are no fixed places.
-        dense_weight: of the learnt points.
-        depth_weight: of z, which MediaPipe only guesses, against x and y.
-        identity_ridge, expression_ridge: square centimetres that one unit of a shape may cost.
-        max_error: mean distance of the 51 inner landmarks over sqrt(w h) of their box, beyond which
-            a photo is dropped.
-        max_spread_cm: a learnt point that wanders more between photos is not used.
-    """
-
-    jaw_weight: float = 0.03
-    dense_weight: float = 0.5
-    depth_weight: float = 0.15
-    identity_ridge: float = 0.1
-    expression_ridge: float = 0.1
-    max_error: float = 0.05
-    max_spread_cm: float = 0.35
-    iterations: int = 4
-    num_learning_photos: int = 400
-    learning_yaw_deg: float = 12.0
+TEACHER_AXES = np.array([1.0, 1.0, -1.0])  # MediaPipe's z is larger farther away
+SEEN_WITHIN_MM = 6.0  # of the nearest vertex under a point: the same side of the face
 
 
 @dataclass(frozen=True)
@@ -68,7 +51,7 @@ class FittedFace:
         coefficients: (K,) of `FaceSurface.basis_cm`.
         rotation: (3, 3) from the model's axes to the camera's.
         scale_px_per_cm, shift_px: (3,) in pixels, y up.
-        error: of the inner landmarks, a share of their box.
+        error: of the teacher's points, a share of their box.
     """
 
     coefficients: FloatArray
@@ -83,118 +66,146 @@ class FittedFace:
         return placed * (1.0, -1.0, 1.0)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Correspondence:
-    """Which of MediaPipe's points are used, on which vertex, how strongly."""
+    """Where MediaPipe's points are on the model.
 
-    point: FloatArray  # (N,) index into MediaPipe's points
-    vertex: FloatArray  # (N,) vertex of the model
-    weight: FloatArray  # (N,)
+    Attributes:
+        point: (N,) index into MediaPipe's points of those that are used.
+        vertex: (N,) of the model.
+        face: the model, whose landmark offsets are those of MediaPipe's 68.
+    """
 
+    point: Indices
+    vertex: Indices
+    face: LinearFace
 
-def landmark_correspondence(surface: FaceSurface, settings: FitSettings) -> Correspondence:
-    """The 68 landmarks alone."""
-    weight = np.ones(68)
-    weight[JAW] = settings.jaw_weight
-    return Correspondence(MEDIAPIPE_68, np.array(surface.landmark_vertices), weight)
+    @staticmethod
+    def of(
+        surface: FaceSurface, point: Indices, vertex: Indices, offsets_mm: Points3
+    ) -> Correspondence:
+        """Put (68, 3) landmark offsets into the surface's model."""
+        return Correspondence(
+            point, vertex, replace(surface.linear_mm, landmark_offsets_mm=offsets_mm)
+        )
 
 
 def yaw_of_points_deg(points: Points3) -> FloatArray:
-    """(N,) rough yaw from the line between the ears, for (N, 478, 3) points."""
-    across = points[:, 454] - points[:, 234]
-    return np.degrees(np.arctan2(across[:, 2], across[:, 0]))
+    """(...,) rough yaw from the line between the ears, for (..., 478, 3) points."""
+    across = points[..., 454, :] - points[..., 234, :]
+    return np.asarray(np.degrees(np.arctan2(across[..., 2], across[..., 0])))
+
+
+def box_size_px(points: Points3) -> float:
+    """sqrt(w h) of the box of the inner landmarks of (478, 3) points."""
+    _, _, width, height = bounding_box(points[MEDIAPIPE_68[JAW.stop :], :2])
+    return float(np.sqrt(width * height))
+
+
+def predicted_landmarks(
+    photo: RgbImage, points: Points3, settings: LabelFitSettings = LabelFitSettings()
+) -> Points2 | None:
+    """(68, 2) dlib's landmarks of the labelled face; None where they cannot be trusted."""
+    if abs(float(yaw_of_points_deg(points))) > settings.predicted_yaw_deg:
+        return None
+    features = slice(RIGHT_EYE.start, NUM_LANDMARKS)  # eyes and mouth
+    theirs = points[MEDIAPIPE_68[features], :2]
+    for box in detect_faces(photo, DetectionSettings(detector="hog")):
+        landmarks = predict_landmarks(photo, box)
+        away = np.linalg.norm(landmarks[features] - theirs, axis=1).mean()
+        if away < settings.max_disagreement * box_size_px(points):
+            return landmarks
+    return None
 
 
 def learn_correspondence(
-    surface: FaceSurface, points: Points3, settings: FitSettings, seed: int = 0
+    surface: FaceSurface,
+    labelled: Iterable[tuple[RgbImage, Points3]],
+    settings: LabelFitSettings = LabelFitSettings(),
 ) -> Correspondence:
-    """Find the places of MediaPipe's other points, from frontal photos among (N, 478, 3)."""
-    basic = landmark_correspondence(surface, settings)
-    frontal = np.flatnonzero(np.abs(yaw_of_points_deg(points)) < settings.learning_yaw_deg)
-    count = min(settings.num_learning_photos, len(frontal))
-    chosen = np.random.default_rng(seed).choice(frontal, count, replace=False)
-    found, narrow = basic, np.arange(NARROW_FACE_END)
-    tree = cKDTree(surface.mean_cm[narrow])
-    narrow_basis = np.ascontiguousarray(surface.basis_cm[:, narrow])
-    for _ in range(3):
-        places = []
-        for each in points[chosen]:
-            fitted = fit_face(surface, each, found, settings)
-            shape = surface.mean_cm[narrow] + np.tensordot(
-                fitted.coefficients.astype(np.float32), narrow_basis, axes=1
-            )
-            hit = _vertex_under(fitted.place(shape), each[:NUM_POINTS, :2], fitted.scale_px_per_cm)
-            places.append(surface.mean_cm[hit])
-        middle = np.median(places, axis=0)
-        spread = np.median(np.linalg.norm(np.stack(places) - middle, axis=2), axis=0)
-        usable = spread < settings.max_spread_cm
-        usable[list(OVAL)] = False
-        dense = np.flatnonzero(usable)
-        found = Correspondence(
-            np.concatenate([basic.point, dense]),
-            np.concatenate([basic.vertex, tree.query(middle[dense])[1]]),
-            np.concatenate([basic.weight, np.full(len(dense), settings.dense_weight)]),
-        )
-    return found
-
-
-def _vertex_under(placed: Points3, points_px: Points2, scale_px_per_cm: float) -> FloatArray:
-    """(N,) the vertex nearest to each point in the picture, of those in front."""
-    distance, index = cKDTree(placed[:, :2]).query(points_px, k=6)
-    depth = placed[index][..., 2]
-    in_front = depth > depth.max(axis=1, keepdims=True) - 0.6 * scale_px_per_cm
-    best = np.where(in_front, distance, np.inf).argmin(axis=1)
-    hit: FloatArray = index[np.arange(len(index)), best]
-    return hit
-
-
-def fit_face(
-    surface: FaceSurface, points: Points3, pairs: Correspondence, settings: FitSettings
-) -> FittedFace:
-    """Alternate between the pose and, by least squares with a ridge, the shape.
+    """Find the places of MediaPipe's points on faces that were fitted to dlib's landmarks.
 
     Args:
         surface: the model.
-        points: (478, 3) MediaPipe's, pixels, y down, z away from the viewer.
-        pairs: which of them to use.
-        settings: weights.
+        labelled: near-frontal photos and (478, 3) MediaPipe's points in them.
+        settings: which points are used.
     """
-    mean = surface.mean_cm[pairs.vertex]
-    basis = surface.basis_cm[:, pairs.vertex]
-    target = points[pairs.point] * (1.0, -1.0, -1.0)
-    weight = pairs.weight
-    root = np.sqrt(np.stack([weight, weight, weight * settings.depth_weight], axis=1))
-    ridge = np.full(len(basis), settings.expression_ridge)
-    ridge[: surface.num_identities] = settings.identity_ridge
-    shape, coefficients = mean, np.zeros(len(basis))
-    for _ in range(settings.iterations):
-        rotation, scale, shift = _pose(shape, target, weight)
-        away = (target - shift) / scale - mean @ rotation.T
-        columns = ((basis @ rotation.T) * root).reshape(len(basis), -1)
-        normal = columns @ columns.T + np.diag(ridge)
-        coefficients = np.linalg.solve(normal, columns @ (away * root).ravel())
-        shape = mean + np.tensordot(coefficients, basis, axes=1)
-    rotation, scale, shift = _pose(shape, target, weight)
-    placed = scale * shape @ rotation.T + shift
-    inner = slice(JAW.stop, 68)
-    box = np.ptp(target[inner, :2], axis=0)
-    error = np.linalg.norm((placed - target)[inner, :2], axis=1).mean() / np.sqrt(box.prod())
-    return FittedFace(coefficients, rotation, scale, shift, float(error))
+    model = surface.linear_mm
+    places, offsets = [], []
+    for photo, points in labelled:
+        landmarks = predicted_landmarks(photo, points, settings)
+        if landmarks is None:
+            continue
+        fit = fit_linear_face(model, [FacePoints(landmarks)])
+        (face,) = fit.photos
+        shape_mm = model.vertices_mm(fit.shape, face.expression)
+        hit = _vertex_under(shape_mm[:NARROW_FACE_END], face, points[:NUM_POINTS, :2])
+        beside = _beside(shape_mm[hit], face, points[:NUM_POINTS, :2])
+        places.append(model.mean_mm[hit] + beside)
+        at_landmarks = shape_mm[model.landmark_vertices]
+        offsets.append(_beside(at_landmarks, face, points[MEDIAPIPE_68, :2])[:, :2])
+    middle = np.median(places, axis=0)
+    spread = np.median(np.linalg.norm((np.array(places) - middle)[..., :2], axis=2), axis=0)
+    away, vertex = cKDTree(model.mean_mm[:NARROW_FACE_END]).query(middle)
+    usable = (spread < settings.max_spread_mm) & (away < settings.max_snap_mm)
+    usable[list(OVAL)] = False
+    point = np.flatnonzero(usable)
+    typical = np.median(offsets, axis=0)
+    symmetric = (typical + typical[list(MIRRORED)] * (-1, 1)) / 2
+    offsets_mm = np.zeros((NUM_LANDMARKS, 3))
+    offsets_mm[JAW.stop :, :2] = symmetric[JAW.stop :]
+    return Correspondence.of(surface, point, vertex[point], offsets_mm)
 
 
-def _pose(
-    source: Points3, target: Points3, weight: FloatArray
-) -> tuple[FloatArray, float, FloatArray]:
-    """Rotation from all three axes (Kabsch), then scale and shift from x and y alone."""
-    share = weight / weight.sum()
-    source_mean, target_mean = share @ source, share @ target
-    covariance = (target - target_mean).T @ ((source - source_mean) * share[:, None])
-    u, _, v_transposed = np.linalg.svd(covariance)
-    signs = np.array([1.0, 1.0, np.sign(np.linalg.det(u @ v_transposed))])
-    rotation = (u * signs) @ v_transposed
-    flat = (source - source_mean) @ rotation.T
-    wanted = target - target_mean
-    scale = float(
-        ((flat * wanted)[:, :2] * share[:, None]).sum() / (flat[:, :2] ** 2 * share[:, None]).sum()
+def _vertex_under(shape_mm: Points3, face: FaceInPhoto, points_px: Points2) -> Indices:
+    """(N,) the vertex nearest to each point in the picture, of those in front."""
+    distance, index = cKDTree(face.camera.project(shape_mm)).query(points_px, k=8)
+    depth_mm = face.camera.turn(shape_mm)[:, 2][index]
+    in_front = depth_mm > depth_mm.max(axis=1, keepdims=True) - SEEN_WITHIN_MM
+    best = np.where(in_front, distance, np.inf).argmin(axis=1)
+    return np.asarray(index[np.arange(len(index)), best], np.int64)
+
+
+def _beside(vertices_mm: Points3, face: FaceInPhoto, points_px: Points2) -> Points3:
+    """(N, 3) by how much points lie beside vertices, in the model's axes, across the view."""
+    away = (points_px - face.camera.project(vertices_mm)) * (1, -1)
+    flat = np.column_stack([away / face.camera.scale_px_per_unit, np.zeros(len(away))])
+    return np.asarray(flat @ face.camera.rotation)
+
+
+def fit_face(
+    surface: FaceSurface,
+    photo: RgbImage,
+    points: Points3,
+    pairs: Correspondence,
+    settings: LabelFitSettings = LabelFitSettings(),
+) -> FittedFace:
+    """Fit the model to one labelled photo.
+
+    Args:
+        surface: the model.
+        photo: upright.
+        points: (478, 3) MediaPipe's, pixels, y down, z away from the viewer.
+        pairs: where they are on the model.
+        settings: whose points are used.
+
+    Raises:
+        StageError: the points hold no face.
+    """
+    landmarks = predicted_landmarks(photo, points, settings)
+    model = surface.linear_mm
+    if landmarks is None:
+        landmarks, model = points[MEDIAPIPE_68, :2], pairs.face
+    target = points[pairs.point] * TEACHER_AXES
+    dense = DensePoints(pairs.vertex, target, np.ones(len(target)))
+    fit = fit_linear_face(model, [FacePoints(landmarks, dense)], settings.linear)
+    (face,) = fit.photos
+    shape_mm = model.vertices_mm(fit.shape, face.expression)[pairs.vertex]
+    away = np.linalg.norm(face.camera.project(shape_mm) - target[:, :2], axis=1)
+    return FittedFace(
+        np.concatenate([fit.shape, face.expression]),
+        face.camera.rotation,
+        10.0 * face.camera.scale_px_per_unit,
+        np.append(face.camera.shift_px * (1, -1), 0.0),
+        float(away.mean() / box_size_px(points)),
     )
-    return rotation, scale, target_mean - scale * rotation @ source_mean

@@ -8,7 +8,7 @@ not at all, so a run that was stopped goes on where it was.
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,13 @@ import numpy.typing as npt
 from face3d_cli.arrays import FloatArray, Mask, RgbImage
 from face3d_cli.errors import StageError, UnreadableInput
 from face3d_cli.io.atomic import atomic_path
-from face3d_cli.settings import SynthSettings
-from face3d_cli.training.synth.fit import Correspondence, FitSettings, learn_correspondence
+from face3d_cli.io.image import read_photo
+from face3d_cli.settings import LabelFitSettings, SynthSettings
+from face3d_cli.training.synth.fit import (
+    Correspondence,
+    learn_correspondence,
+    yaw_of_points_deg,
+)
 from face3d_cli.training.synth.make import MAP_PX, PX_PER_CM, Sample, samples_of_photo
 from face3d_cli.training.synth.surface import face_surface
 
@@ -97,7 +102,7 @@ def make_folder(
         ModelError: ICT-FaceKit or the segmentation network is missing.
     """
     out.mkdir(parents=True, exist_ok=True)
-    pairs = _shared_tables(labels, out, settings)
+    pairs = _shared_tables(labels, data, out, settings)
     todo = []
     starts = range(0, len(labels.names), PHOTOS_PER_PART)
     for number, start in enumerate(starts):
@@ -120,7 +125,9 @@ def make_folder(
     return len(SampleFolder.open(out))
 
 
-def _shared_tables(labels: LabelledPoints, out: Path, settings: SynthSettings) -> Correspondence:
+def _shared_tables(
+    labels: LabelledPoints, data: Path, out: Path, settings: SynthSettings
+) -> Correspondence:
     """Learn the correspondence once, and write the linear model of position maps."""
     path = out / "pairs.npz"
     if not path.exists():
@@ -134,11 +141,44 @@ def _shared_tables(labels: LabelledPoints, out: Path, settings: SynthSettings) -
                 valid_fine=surface.valid_fine,
                 px_per_cm=np.float64(PX_PER_CM),
             )
-        found = learn_correspondence(surface, labels.points, FitSettings(), settings.seed)
+        found = learn_correspondence(
+            surface, frontal_photos(labels, data, settings.seed, settings.fit), settings.fit
+        )
         with atomic_path(path) as unfinished, unfinished.open("wb") as handle:
-            np.savez(handle, point=found.point, vertex=found.vertex, weight=found.weight)
-    with np.load(path, allow_pickle=False) as archive:
-        return Correspondence(archive["point"], archive["vertex"], archive["weight"])
+            offsets_mm = found.face.landmark_offsets_mm
+            np.savez(handle, point=found.point, vertex=found.vertex, offsets_mm=offsets_mm)
+    return read_correspondence(out)
+
+
+def read_correspondence(folder: Path) -> Correspondence:
+    """Where MediaPipe's points are on the model, as a folder of samples keeps it.
+
+    Raises:
+        StageError: another version made the folder.
+        ModelError: ICT-FaceKit is missing.
+    """
+    with np.load(folder / "pairs.npz", allow_pickle=False) as archive:
+        if "offsets_mm" not in archive:
+            raise StageError(
+                f"{folder} holds samples that another version made", hint="give a new folder"
+            )
+        return Correspondence.of(
+            face_surface(MAP_PX), archive["point"], archive["vertex"], archive["offsets_mm"]
+        )
+
+
+def frontal_photos(
+    labels: LabelledPoints, data: Path, seed: int, settings: LabelFitSettings = LabelFitSettings()
+) -> Iterator[tuple[RgbImage, FloatArray]]:
+    """Some photos in which the face looks ahead, and (478, 3) points in each.
+
+    Raises:
+        UnreadableInput: a photo cannot be read.
+    """
+    frontal = np.flatnonzero(np.abs(yaw_of_points_deg(labels.points)) < settings.learning_yaw_deg)
+    count = min(settings.num_learning_photos, len(frontal))
+    for row in np.random.default_rng(seed).choice(frontal, count, replace=False):
+        yield read_photo(data / labels.names[row]), labels.points[row]
 
 
 def _begin(

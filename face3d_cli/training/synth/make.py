@@ -21,7 +21,7 @@ from face3d_cli.io.image import read_photo
 from face3d_cli.settings import SegmentationSettings, SynthSettings
 from face3d_cli.stages.segmentation import segment_photo
 from face3d_cli.training.augment import filler
-from face3d_cli.training.synth.fit import Correspondence, FitSettings, FittedFace, fit_face
+from face3d_cli.training.synth.fit import Correspondence, FittedFace, fit_face
 from face3d_cli.training.synth.surface import FaceSurface
 from face3d_cli.training.synth.turn import HEAD_CENTRE_CM, Relief, make_relief, render_turned
 
@@ -63,15 +63,15 @@ def samples_of_photo(
     fillers: list[RgbImage],
     rng: Rng,
     settings: SynthSettings = SynthSettings(),
-    fit_settings: FitSettings = FitSettings(),
 ) -> Iterator[Sample]:
     """Make the samples of one labelled photo; none when the face fits too badly."""
-    fitted = fit_face(surface, points, pairs, fit_settings)
-    if fitted.error > fit_settings.max_error:
+    photo = read_photo(path)
+    fitted = fit_face(surface, photo, points, pairs, settings.fit)
+    if fitted.error > settings.fit.max_error:
         return
     coefficients = fitted.coefficients.astype(np.float32)
     head_cm = surface.mean_cm + np.tensordot(coefficients, surface.basis_cm, axes=1)
-    source, known, place = _source_square(read_photo(path), fitted)
+    source, known, place = _source_square(photo, fitted)
     head_px = place(fitted.place(head_cm))
     centre_px = place(fitted.place(HEAD_CENTRE_CM[None]))[0]
     face_px = place(fitted.place(FACE_CENTRE_CM[None]))[0]
