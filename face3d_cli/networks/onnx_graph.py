@@ -13,7 +13,8 @@ import numpy.typing as npt
 State = Mapping[str, npt.NDArray[np.generic]]
 Array = npt.NDArray[np.generic]
 BATCH_NORM_EPS = 1e-5  # torch's default
-_FLOAT, _VARINT, _BYTES = 1, 0, 2
+_FLOAT, _INT64 = 1, 7  # of TensorProto
+_VARINT, _BYTES = 0, 2
 _Sizes = tuple[int | str, ...]  # a name stands for any size
 
 
@@ -50,10 +51,18 @@ class Graph:
 
     def weight(self, array: Array) -> str:
         """Add a float32 constant; returns its name."""
+        return self._constant(np.ascontiguousarray(array, "<f4"), _FLOAT)
+
+    def reshape(self, x: str, *shape: int, output: str | None = None) -> str:
+        """The same numbers in another shape; -1 stands for what is left."""
+        sizes = self._constant(np.array(shape, "<i8"), _INT64)
+        return self.node("Reshape", [x, sizes], output=output)
+
+    def _constant(self, array: Array, kind: int) -> str:
         self.count += 1
         name = f"w{self.count}"
-        body = b"".join(_number(1, size) for size in array.shape) + _number(2, _FLOAT)
-        body += _text(8, name) + _field(9, np.ascontiguousarray(array, "<f4").tobytes())
+        body = b"".join(_number(1, size) for size in array.shape) + _number(2, kind)
+        body += _text(8, name) + _field(9, array.tobytes())
         self.parts.append(_field(5, body))
         return name
 

@@ -2,7 +2,9 @@
 
 A network takes RGB pictures in 0..1 and gives maps in sides of the picture: x and y from 0 at the
 left and top pixel's centre, z in the same unit. With the published decoder these are the sigmoid's
-values, as in PRNet; the light one adds a correction to the mean map of its training data.
+values, as in PRNet; the light one adds a correction to the mean map of its training data. Only what
+faces can look like is left of that correction: each of its coordinates is a combination of the mean
+face's and of the main shapes' coordinates, whatever the pose, and the rest is an error.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from face3d_cli.networks.resfcn import ResFcnDecoder, ResFcnEncoder
 from face3d_cli.networks.resnet18 import ResNet18Encoder
 from face3d_cli.settings import PositionMapNetSettings
 
+RIGID_SHAPES = 4  # one, and the mean face's x, y and z: all that a shift and a turn need
 FINE_PX = 256  # side of the square in which the surface's outline is stored
 _Encoder = ResFcnEncoder | ResNet18Encoder | MobileNetV2Encoder
 _ENCODERS: dict[str, type[_Encoder]] = {
@@ -76,6 +79,7 @@ class PositionMapNet(nn.Module):
     """Encoder and decoder as `PositionMapNetSettings` names them."""
 
     mean_map: Tensor  # (3, M, M)
+    shapes: Tensor  # (RIGID_SHAPES + N, M * M), orthonormal; of the light decoder
     canonical_cm: Tensor  # (3, M, M)
     valid: Tensor  # (FINE_PX, FINE_PX)
 
@@ -92,6 +96,9 @@ class PositionMapNet(nn.Module):
             self.decoder = LightDecoder(channels, config.input_px // 32, config.widths)
         size = config.map_px
         self.register_buffer("mean_map", torch.zeros(3, size, size))
+        if config.decoder == "light":
+            count = RIGID_SHAPES + config.shapes
+            self.register_buffer("shapes", torch.zeros(count, size * size))
         self.register_buffer("canonical_cm", torch.zeros(3, size, size))
         self.register_buffer("valid", torch.zeros(FINE_PX, FINE_PX, dtype=torch.uint8))
 
@@ -101,7 +108,8 @@ class PositionMapNet(nn.Module):
             image = image * 4.0 - 2.0
         maps: Tensor = self.decoder(self.encoder(image))
         if self.config.decoder == "light":
-            maps = maps.float() + self.mean_map
+            possible = (maps.float().flatten(2) @ self.shapes.T) @ self.shapes
+            maps = possible.reshape(maps.shape) + self.mean_map
         return maps
 
     def load_encoder(self, state: dict[str, Tensor]) -> None:

@@ -114,4 +114,13 @@ def _light_decoder(graph: Graph, state: State, settings: PositionMapNetSettings,
             graph.conv(*folded(_kernel(state, f"{name}.0"), state, f"{name}.1"), x, pad=1)
         )
     kernel, bias = _kernel(state, "decoder.head"), np.asarray(state["decoder.head.bias"])
-    graph.conv(kernel, bias, x, pad=1, output="map")
+    x = graph.conv(kernel, bias, x, pad=1)
+    _possible(graph, np.asarray(state["shapes"]), settings.map_px, x)
+
+
+def _possible(graph: Graph, shapes: np.ndarray, side: int, x: str) -> None:
+    """Leave of a map what the shapes can express."""
+    flat = graph.reshape(x, -1, 3, side * side)
+    numbers = graph.node("MatMul", [flat, graph.weight(np.ascontiguousarray(shapes.T))])
+    drawn = graph.node("MatMul", [numbers, graph.weight(shapes)])
+    graph.reshape(drawn, -1, 3, side, side, output="map")

@@ -31,12 +31,18 @@ def pack_prnet_weights(
     from safetensors.numpy import save
 
     halved = {
-        name: np.ascontiguousarray(array, np.float16 if array.ndim == 4 else None)
+        name: np.ascontiguousarray(
+            array, np.float16 if array.ndim == 4 or name == "shapes" else None
+        )
         for name, array in state.items()
         if not name.endswith("num_batches_tracked")
     }
     packed: bytes = save(halved, metadata={METADATA_KEY: json.dumps(asdict(settings))})
     return packed
+
+
+def _is_halved(name: str, array: npt.NDArray[Any]) -> bool:
+    return array.ndim == 4 or name == "shapes"
 
 
 def read_prnet_weights(path: Path) -> tuple[Arrays, PositionMapNetSettings]:

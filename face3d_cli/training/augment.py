@@ -196,6 +196,29 @@ def occlude(
     return image, np.where(covered, np.uint8(background), labels).astype(np.uint8)
 
 
+def cast_shadow(image: RgbImage, rng: Rng) -> RgbImage:
+    """Darken what lies beyond a line near the middle of the picture, with a soft or hard edge."""
+    softness = image.shape[0] * np.exp(rng.uniform(np.log(0.01), np.log(0.2)))
+    share = 1 / (1 + np.exp(-_beyond_line(image.shape[0], -0.15, 0.15, rng) / softness))
+    kept = 1 - share * rng.uniform(0.4, 0.92)
+    return np.asarray(image * kept[..., None], np.uint8)
+
+
+def cut_off(image: RgbImage, rng: Rng) -> RgbImage:
+    """Put one colour beyond a line that cuts a part of the picture off, as a photo's edge does."""
+    beyond = _beyond_line(image.shape[0], 0.2, 0.42, rng) > 0
+    color = rng.integers(0, 256, 3) if rng.random() < 0.5 else rng.choice((0, 255))
+    return np.asarray(np.where(beyond[..., None], color, image), np.uint8)
+
+
+def _beyond_line(size: int, nearest: float, farthest: float, rng: Rng) -> npt.NDArray[np.float64]:
+    """(size, size) pixels beyond a line of any direction, so many sides from the middle."""
+    angle = rng.uniform(0, 2 * np.pi)
+    rows, columns = np.mgrid[:size, :size] - (size - 1) / 2
+    along = np.cos(angle) * columns + np.sin(angle) * rows
+    return np.asarray(along - size * rng.uniform(nearest, farthest))
+
+
 def recolor(image: RgbImage, settings: AugmentSettings, rng: Rng) -> RgbImage:
     """Brightness, contrast, gamma and white balance as one table; saturation; side light."""
     strength = settings.color

@@ -23,9 +23,14 @@ from face3d_cli.core.landmarks68 import normalised_mean_error
 from face3d_cli.core.position_map import LANDMARK_UV, landmarks_of, sampling_matrix, weight_mask
 from face3d_cli.errors import StageError, UnreadableInput
 from face3d_cli.io.atomic import atomic_path
-from face3d_cli.networks.prnet import PositionMapNet, load_encoder_file, prnet_bytes
+from face3d_cli.networks.prnet import (
+    RIGID_SHAPES,
+    PositionMapNet,
+    load_encoder_file,
+    prnet_bytes,
+)
 from face3d_cli.settings import PositionMapTrainingSettings
-from face3d_cli.training.augment import degrade, occlude, recolor
+from face3d_cli.training.augment import cast_shadow, cut_off, degrade, occlude, recolor
 from face3d_cli.training.loop import Progress, Task, train
 from face3d_cli.training.synth.folder import SampleFolder
 
@@ -122,6 +127,10 @@ def changed_sample(
     if rng.random() < settings.occluder_share:
         labels = np.zeros(image.shape[:2], np.uint8)
         image, _ = occlude(image, labels, 0, 1, [], rng)
+    if rng.random() < settings.cut_share:
+        image = cut_off(image, rng)
+    if rng.random() < settings.shadow_share:
+        image = cast_shadow(image, rng)
     image = degrade(recolor(image, settings.augment, rng), settings.augment, rng)
     return image, moved / size
 
@@ -273,12 +282,34 @@ def _begin_with_mean(network: PositionMapNet, samples: SampleFolder, kept: Indic
     maps[..., 0] = (maps[..., 0] + 127 - maps[:, ::-1, 0]) / 2  # symmetric, as the flips make it
     maps[..., 1:] = (maps[..., 1:] + maps[:, ::-1, 1:]) / 2
     network.mean_map.copy_(torch.from_numpy(maps.transpose(2, 0, 1).copy()) / 128)
+    if network.config.decoder == "light":
+        network.shapes.copy_(torch.from_numpy(main_shapes(samples, kept, network.config.shapes)))
     network.canonical_cm.copy_(torch.from_numpy(samples.mean_cm.transpose(2, 0, 1).copy()))
     network.valid.copy_(torch.from_numpy(samples.valid_fine.astype(np.uint8)))
     assert size >= 32, "the encoders halve the picture five times"
     if network.config.decoder == "light":
         with torch.no_grad():
             network.decoder.head.weight.mul_(0.1)  # type: ignore[union-attr, operator]
+
+
+def main_shapes(samples: SampleFolder, kept: Indices, count: int) -> FloatArray:
+    """(RIGID_SHAPES + count, M * M) orthonormal planes of which any coordinate of a map is made.
+
+    The first are one and the mean face's x, y and z; then come the main axes of the coordinates of
+    all shapes, each as strong as it is in the samples.
+    """
+    texels = samples.valid.size
+    mean = samples.mean_cm.reshape(texels, 3)
+    rigid, _ = np.linalg.qr(np.column_stack([np.ones(texels), mean]))
+    strength = samples.coefficients[kept].std(axis=0)[:, None, None]
+    shapes = samples.basis_cm.reshape(-1, texels, 3) * strength
+    planes = shapes.transpose(0, 2, 1).reshape(-1, texels)
+    planes = planes - (planes @ rigid) @ rigid.T
+    _, _, axes = np.linalg.svd(planes, full_matrices=False)
+    found = np.zeros((RIGID_SHAPES + count, texels), np.float32)  # fewer shapes leave zeros
+    found[:RIGID_SHAPES] = rigid.T
+    found[RIGID_SHAPES : RIGID_SHAPES + len(axes)] = axes[:count]
+    return found
 
 
 def _losses(network: Any, batch: Batch, loss: MapLoss, device: str) -> dict[str, Tensor]:

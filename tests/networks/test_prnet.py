@@ -31,6 +31,7 @@ def disturbed(config: PositionMapNetSettings) -> PositionMapNet:
             nn.init.uniform_(module.weight, 0.5, 1.5)
             nn.init.normal_(module.bias, 0, 0.1)
     nn.init.uniform_(network.mean_map)
+    nn.init.orthogonal_(network.shapes)
     return network
 
 
@@ -40,6 +41,18 @@ def test_light_decoder_gives_its_own_size(encoder: EncoderName) -> None:
     with torch.inference_mode():
         assert PositionMapNet(config).eval()(torch.rand(2, 3, 96, 96)).shape == (2, 3, 32, 32)
     assert config.map_px == 32
+
+
+def test_only_what_the_shapes_express_is_added_to_the_mean() -> None:
+    network = disturbed(replace(TINY, shapes=5))
+    with torch.inference_mode():
+        added = (network(torch.rand(2, 3, 64, 64)) - network.mean_map).flatten(2)
+        assert added.abs().max() > 1e-3
+        torch.testing.assert_close((added @ network.shapes.T) @ network.shapes, added)
+        network.shapes.zero_()
+        torch.testing.assert_close(
+            network(torch.rand(1, 3, 64, 64))[0], network.mean_map, atol=1e-6, rtol=0
+        )
 
 
 @pytest.mark.parametrize("encoder", ["resfcn", "resnet18", "mobilenetv2"])

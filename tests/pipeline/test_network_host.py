@@ -107,6 +107,7 @@ def test_position_map_networks_give_the_same_elsewhere(tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = PositionMapNet(PositionMapNetSettings(encoder="mobilenetv2")).eval()
     torch.nn.init.normal_(network.mean_map)
+    torch.nn.init.orthogonal_(network.shapes)
     (tmp_path / "net.safetensors").write_bytes(prnet_bytes(network))
     crops = np.random.default_rng(0).integers(0, 256, (2, 128, 128, 3), np.uint8)
     stage = position_map._network("", str(tmp_path / "net.safetensors"))

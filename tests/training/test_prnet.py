@@ -15,9 +15,11 @@ from face3d_cli.core.position_map import landmarks_of
 from face3d_cli.errors import StageError
 from face3d_cli.networks.prnet import load_prnet
 from face3d_cli.settings import PositionMapTrainingSettings
+from face3d_cli.training.augment import cast_shadow, cut_off
 from face3d_cli.training.loop import Progress
 from face3d_cli.training.prnet import (
     held_out_errors,
+    main_shapes,
     make_batch,
     map_loss,
     moved_sample,
@@ -66,6 +68,29 @@ def test_the_map_moves_with_the_picture() -> None:
     bright = np.argwhere(image[..., 0] > 128)
     np.testing.assert_allclose(bright.mean(axis=0)[::-1], moved[0, 0, :2], atol=0.5)
     np.testing.assert_allclose(moved[..., 2], 6.0 * 0.8, rtol=1e-6)
+
+
+def test_main_shapes_express_every_map_at_any_pose(folder: Path) -> None:
+    samples = SampleFolder.open(folder)
+    rows = np.arange(len(samples))
+    shapes = main_shapes(samples, rows, 20)  # three shapes of three coordinates each: nine
+    np.testing.assert_allclose(shapes[:13] @ shapes[:13].T, np.eye(13), atol=1e-5)
+    assert not shapes[13:].any()
+    planes = samples.position_maps(rows).reshape(len(rows), -1, 3).swapaxes(1, 2)
+    np.testing.assert_allclose(planes @ shapes.T @ shapes, planes, atol=0.05)
+    fewer = main_shapes(samples, rows, 2)
+    assert np.abs(planes @ fewer.T @ fewer - planes).max() > 0.1
+
+
+def test_shadows_and_cut_edges_change_a_part_of_the_picture() -> None:
+    picture = np.full((128, 128, 3), 120, np.uint8)
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        shaded = cast_shadow(picture, rng)
+        assert shaded.min() < 80
+        assert shaded.max() > 90
+        share = (cut_off(picture, rng) != 120).any(axis=2).mean()
+        assert 0.02 < share < 0.45
 
 
 def test_a_perfect_map_costs_nothing_and_a_shifted_one_its_shift(folder: Path) -> None:
