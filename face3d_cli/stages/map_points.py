@@ -40,7 +40,7 @@ def face_points(
     """A face's landmarks and the map's points together.
 
     Beyond some yaw, landmarks that were predicted for frontal faces fail and the map's are taken
-    instead: those whose place on the map is the model's own landmark.
+    instead: those that mean the same places as predicted ones (`core/position_map.py`).
 
     Args:
         position_map: of the face.
@@ -58,7 +58,7 @@ def face_points(
 
 
 def map_landmark_weights(settings: DensePointSettings = DensePointSettings()) -> FloatArray:
-    """(68,) 0 where LANDMARK_UV follows the annotation of 300W-LP instead of ICT-FaceKit's."""
+    """(68,) 0 where LANDMARK_UV follows the annotation of 300W-LP, not the fit's landmarks."""
     weights = np.full(NUM_LANDMARKS, settings.map_landmark_weight)
     for group in (JAW, RIGHT_BROW, LEFT_BROW, NOSE_BRIDGE):
         weights[group] = 0.0

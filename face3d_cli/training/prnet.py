@@ -273,7 +273,7 @@ def train_prnet(
 
 
 def _begin_with_mean(network: PositionMapNet, samples: SampleFolder, kept: Indices) -> None:
-    """Store the mean map of some samples, and let a light decoder begin there."""
+    """Store the mean map and the main shapes of samples; let a light decoder begin at the mean."""
     some = kept[:: max(1, len(kept) // 500)]
     side = len(samples.image(int(some[0])))
     size = network.config.input_px

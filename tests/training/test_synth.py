@@ -10,7 +10,7 @@ import pytest
 from face3d_cli.core.camera import PoseDegrees
 from face3d_cli.core.position_map import landmarks_of
 from face3d_cli.core.raster import rasterize
-from face3d_cli.errors import UnreadableInput
+from face3d_cli.errors import StageError, UnreadableInput
 from face3d_cli.io.image import read_photo
 from face3d_cli.settings import LabelFitSettings
 from face3d_cli.stages.detection import detect_faces
@@ -26,7 +26,7 @@ from face3d_cli.training.synth.fit import (
     learn_correspondence,
     predicted_landmarks,
 )
-from face3d_cli.training.synth.folder import SampleFolder, read_labels
+from face3d_cli.training.synth.folder import SampleFolder, read_correspondence, read_labels
 from face3d_cli.training.synth.surface import FaceSurface, face_surface
 from face3d_cli.training.synth.turn import make_relief, render_turned
 from tests.helpers.position_maps import turn_about_y
@@ -215,3 +215,22 @@ def test_labels_are_read(tmp_path: Path) -> None:
     path = tmp_path / "labels.npz"
     np.savez(path, names=np.array(["a.jpg"]), points=np.zeros((1, 478, 3), np.float32))
     assert read_labels(path).names == ("a.jpg",)
+
+
+def test_labels_of_other_photos_are_refused(surface: FaceSurface) -> None:
+    with pytest.raises(StageError, match="no labelled photo shows a frontal face"):
+        learn_correspondence(surface, [(GREY, np.zeros((478, 3)))])
+
+
+@pytest.mark.parametrize("content", [None, b"", b"PK\x03\x04 nothing"])
+def test_a_folder_without_correspondence_is_refused(tmp_path: Path, content: bytes | None) -> None:
+    if content is not None:
+        (tmp_path / "pairs.npz").write_bytes(content)
+    with pytest.raises(UnreadableInput, match="where MediaPipe's points are"):
+        read_correspondence(tmp_path)
+
+
+def test_a_folder_of_another_version_is_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "pairs.npz", point=np.arange(3), vertex=np.arange(3), weight=np.ones(3))
+    with pytest.raises(UnreadableInput, match="offsets_mm"):
+        read_correspondence(tmp_path)

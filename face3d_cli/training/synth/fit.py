@@ -17,6 +17,7 @@ from scipy.spatial import cKDTree
 from face3d_cli.arrays import FloatArray, Points2, Points3, RgbImage
 from face3d_cli.core.landmarks68 import JAW, MIRRORED, NUM_LANDMARKS, RIGHT_EYE, bounding_box
 from face3d_cli.core.linear_face import Indices, LinearFace
+from face3d_cli.errors import StageError
 from face3d_cli.settings import DetectionSettings, LabelFitSettings
 from face3d_cli.stages.detection import detect_faces
 from face3d_cli.stages.landmarks import predict_landmarks
@@ -129,6 +130,9 @@ def learn_correspondence(
         surface: the model.
         labelled: near-frontal photos and (478, 3) MediaPipe's points in them.
         settings: which points are used.
+
+    Raises:
+        StageError: dlib and MediaPipe agree on none of the photos.
     """
     model = surface.linear_mm
     places, offsets = [], []
@@ -144,6 +148,11 @@ def learn_correspondence(
         places.append(model.mean_mm[hit] + beside)
         at_landmarks = shape_mm[model.landmark_vertices]
         offsets.append(_beside(at_landmarks, face, points[MEDIAPIPE_68, :2])[:, :2])
+    if not places:
+        raise StageError(
+            "no labelled photo shows a frontal face that HOG finds where the labels have it",
+            hint="check that --data is the folder that the labels were made in",
+        )
     middle = np.median(places, axis=0)
     spread = np.median(np.linalg.norm((np.array(places) - middle)[..., :2], axis=2), axis=0)
     away, vertex = cKDTree(model.mean_mm[:NARROW_FACE_END]).query(middle)

@@ -154,17 +154,19 @@ def read_correspondence(folder: Path) -> Correspondence:
     """Where MediaPipe's points are on the model, as a folder of samples keeps it.
 
     Raises:
-        StageError: another version made the folder.
+        UnreadableInput: it keeps none, a damaged one, or that of another version.
         ModelError: ICT-FaceKit is missing.
     """
-    with np.load(folder / "pairs.npz", allow_pickle=False) as archive:
-        if "offsets_mm" not in archive:
-            raise StageError(
-                f"{folder} holds samples that another version made", hint="give a new folder"
-            )
-        return Correspondence.of(
-            face_surface(MAP_PX), archive["point"], archive["vertex"], archive["offsets_mm"]
-        )
+    path = folder / "pairs.npz"
+    try:
+        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as archive:
+            point, vertex, offsets_mm = (archive[k] for k in ("point", "vertex", "offsets_mm"))
+    except Exception as problem:  # damaged archives raise errors of many kinds
+        raise UnreadableInput(
+            f"{path} does not say where MediaPipe's points are on the model ({problem})",
+            hint="another version may have made it: make the samples again in a new folder",
+        ) from problem
+    return Correspondence.of(face_surface(MAP_PX), point, vertex, offsets_mm)
 
 
 def frontal_photos(
