@@ -2,12 +2,13 @@
 
     python benchmarks/label_with_mediapipe.py FASSEG multipose01/train/rgb -o labels.npz
     python benchmarks/label_shapes.py FASSEG --labels labels.npz --samples SAMPLES
+        [--set NAME=VALUE ...]
 
 As `benchmarks/shape_regularisation.py`: the face fitted to a photo of one series is compared with
 those that dlib's landmarks and a loose fit give for the person's photos of the other series, all
 within 15 degrees of the front. Prints the root mean square distance over the face in millimetres,
 as a neutral face and with the expression (the people show none): of the samples' own fit, and of
-the fit that they get where dlib's landmarks cannot be trusted.
+the fit that they get where dlib's landmarks cannot be trusted. `--set` changes how points pull.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +32,6 @@ from face3d_cli.training.synth.make import MAP_PX
 from face3d_cli.training.synth.surface import face_surface
 
 LOOSE = LinearFitSettings(landmark_noise=0.012)
-WAYS = {"samples": LabelFitSettings(), "teacher alone": LabelFitSettings(predicted_yaw_deg=0.0)}
 
 
 def main() -> None:
@@ -38,7 +39,12 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="folder that the labels' names are below")
     parser.add_argument("--labels", type=Path, required=True)
     parser.add_argument("--samples", type=Path, required=True, help="made by face3d synth")
+    parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE")
     asked = parser.parse_args()
+    changed = {name: float(value) for name, value in (each.split("=") for each in asked.set)}
+    usual = LabelFitSettings()
+    usual = replace(usual, linear=replace(usual.linear, **changed))
+    ways = {"samples": usual, "teacher alone": replace(usual, predicted_yaw_deg=0.0)}
     surface, pairs = face_surface(MAP_PX), read_correspondence(asked.samples)
     part, model = NARROW_FACE.vertices, surface.linear_mm
     neutral = np.arange(len(surface.basis_cm)) < len(model.shape_mm)
@@ -57,7 +63,7 @@ def main() -> None:
         without = np.zeros(len(model.expression_mm))
         references[person].append((series, model.vertices_mm(held, without)[part]))
         found = {"mean face": model.mean_mm[part]}
-        for way, settings in WAYS.items():
+        for way, settings in ways.items():
             coefficients = fit_face(surface, photo, points, pairs, settings).coefficients
             for kind, used in (("neutral", coefficients * neutral), ("posed", coefficients)):
                 moved = np.tensordot(used, surface.basis_cm[:, part], axes=1)

@@ -65,14 +65,19 @@ def inter_ocular_px(landmarks_px: Points2) -> float:
     return float(np.linalg.norm(landmarks_px[36] - landmarks_px[45]))
 
 
-def normalised_mean_error(predicted_px: Points2, true_px: Points2) -> float:
-    """Mean distance over the points, divided by sqrt(w h) of the true points' box; a fraction.
+def normalised_errors(predicted_px: Points2, true_px: Points2) -> FloatArray:
+    """(N,) distances of the points, divided by sqrt(w h) of the true points' box; fractions.
 
     Source: Zhu et al. 2016, "Face Alignment Across Large Poses" (3DDFA), section 5.2.
     """
     _, _, width, height = bounding_box(true_px)
-    distances: FloatArray = np.linalg.norm(predicted_px - true_px, axis=1)
-    return float(distances.mean() / np.sqrt(width * height))
+    distances = np.linalg.norm(predicted_px - true_px, axis=1)
+    return np.asarray(distances / np.sqrt(width * height))
+
+
+def normalised_mean_error(predicted_px: Points2, true_px: Points2) -> float:
+    """Mean of `normalised_errors`."""
+    return float(normalised_errors(predicted_px, true_px).mean())
 
 
 def mirrored_offsets(right_and_middle: Mapping[int, tuple[float, float]]) -> Points3:

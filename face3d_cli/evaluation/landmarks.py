@@ -12,7 +12,7 @@ from scipy.io import loadmat
 
 from face3d_cli.arrays import Points2, RgbImage
 from face3d_cli.core.face_box import FaceBox
-from face3d_cli.core.landmarks68 import NUM_LANDMARKS, bounding_box, normalised_mean_error
+from face3d_cli.core.landmarks68 import JAW, NUM_LANDMARKS, bounding_box, normalised_errors
 from face3d_cli.errors import UnreadableInput
 from face3d_cli.io.image import read_photo
 from face3d_cli.settings import ReconstructSettings
@@ -20,6 +20,7 @@ from face3d_cli.stages.detection import detect_faces
 from face3d_cli.stages.landmarks import predict_landmarks
 from face3d_cli.stages.position_map import predict_position_maps
 
+PARTS = {"nme": slice(None), "nme_jaw": JAW, "nme_inner": slice(JAW.stop, None)}
 YAW_BINS_DEG = {"0-30": (0.0, 30.0), "30-60": (30.0, 60.0), "60-90": (60.0, 90.0)}
 
 Detect = Callable[[RgbImage], list[FaceBox]]
@@ -102,7 +103,8 @@ def evaluate_landmarks(
         on_photo: called after every photo.
 
     Returns:
-        `nme_by_yaw` (mean NME in percent by absolute yaw in degrees), `photos_by_yaw` (how many
+        `nme_by_yaw` (mean NME in percent by absolute yaw in degrees), `nme_jaw_by_yaw` and
+        `nme_inner_by_yaw` (of the jaw's points and of the others), `photos_by_yaw` (how many
         faces were found there), `nme_balanced` (mean of the three; None where one is empty),
         `missed` (share of photos without a face inside the true box; they are in no mean) and
         `per_file`, whose `nme` is None where missed.
@@ -118,15 +120,16 @@ def evaluate_landmarks(
     for done, photo in enumerate(photos, start=1):
         image = read_photo(photo.path, settings.image)
         box = annotated_face(detect(image), photo.box)
-        nme = None
+        nme: dict[str, float | None] = dict.fromkeys(PARTS)
         if box is not None:
-            nme = 100 * normalised_mean_error(predict(image, box), photo.landmarks_px)
+            errors = 100 * normalised_errors(predict(image, box), photo.landmarks_px)
+            nme = {name: float(errors[part].mean()) for name, part in PARTS.items()}
         rows.append(
             {
                 "photo": photo.path.name,
                 "yaw_deg": photo.yaw_deg,
                 "detector": box.detector if box else None,
-                "nme": nme,
+                **nme,
             }
         )
         on_photo(done, len(photos))
@@ -155,21 +158,23 @@ def annotated_face(found: list[FaceBox], truth: FaceBox) -> FaceBox | None:
 
 def summary(per_file: list[dict[str, Any]]) -> dict[str, Any]:
     """The totals over the photos; those turned by 90 degrees or more are in no bin."""
-    by_yaw: dict[str, list[float]] = {
-        name: [
-            row["nme"]
-            for row in per_file
-            if row["nme"] is not None and low <= row["yaw_deg"] < high
-        ]
+    by_yaw = {
+        name: [row for row in per_file if row["nme"] is not None and low <= row["yaw_deg"] < high]
         for name, (low, high) in YAW_BINS_DEG.items()
     }
-    means = {name: float(np.mean(nmes)) if nmes else None for name, nmes in by_yaw.items()}
-    known = [mean for mean in means.values() if mean is not None]
+    means = {
+        part: {
+            name: float(np.mean([row[part] for row in rows])) if rows else None
+            for name, rows in by_yaw.items()
+        }
+        for part in PARTS
+    }
+    known = [mean for mean in means["nme"].values() if mean is not None]
     return {
         "photos": len(per_file),
-        "nme_by_yaw": means,
-        "photos_by_yaw": {name: len(nmes) for name, nmes in by_yaw.items()},
-        "nme_balanced": float(np.mean(known)) if len(known) == len(means) else None,
+        **{f"{part}_by_yaw": values for part, values in means.items()},
+        "photos_by_yaw": {name: len(rows) for name, rows in by_yaw.items()},
+        "nme_balanced": float(np.mean(known)) if len(known) == len(by_yaw) else None,
         "missed": sum(row["nme"] is None for row in per_file) / len(per_file),
         "per_file": per_file,
     }

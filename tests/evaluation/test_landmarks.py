@@ -14,6 +14,7 @@ from face3d_cli.cli.app import app
 from face3d_cli.core.face_box import FaceBox
 from face3d_cli.errors import UnreadableInput
 from face3d_cli.evaluation.landmarks import (
+    PARTS,
     annotated_face,
     evaluate_landmarks,
     read_annotation,
@@ -62,6 +63,20 @@ def test_nme_by_yaw_is_balanced_and_missed_faces_are_counted_apart(tmp_path: Pat
     assert report["per_file"][1]["yaw_deg"] == pytest.approx(20)
 
 
+def test_jaw_and_inner_points_are_told_apart(tmp_path: Path) -> None:
+    write_photo(tmp_path, "a", 40)
+    off = np.zeros((68, 2))
+    off[:17, 0] = 12.0  # a fifth of the box
+    report = evaluate_landmarks(
+        tmp_path,
+        detect=lambda image: [FaceBox(110, 60, 50, 30)],
+        predict=lambda image, box: TRUTH + off,
+    )
+    assert report["nme_jaw_by_yaw"]["30-60"] == pytest.approx(20)
+    assert report["nme_inner_by_yaw"]["30-60"] == pytest.approx(0)
+    assert report["nme_by_yaw"]["30-60"] == pytest.approx(20 * 17 / 68)
+
+
 def test_a_face_beside_the_annotated_one_is_no_answer(tmp_path: Path) -> None:
     write_photo(tmp_path, "a", 0)
     report = evaluate_landmarks(tmp_path, detect=lambda image: [FaceBox(0, 0, 40, 40)])
@@ -80,7 +95,7 @@ def test_of_several_faces_the_annotated_one_is_taken() -> None:
 
 def test_bins_hold_their_lower_edge_and_none_holds_ninety() -> None:
     rows = [
-        {"photo": str(yaw), "yaw_deg": yaw, "detector": "hog", "nme": 1.0}
+        {"photo": str(yaw), "yaw_deg": yaw, "detector": "hog", **dict.fromkeys(PARTS, 1.0)}
         for yaw in (0.0, 29.999, 30.0, 60.0, 89.0, 90.0, 351.0)
     ]
     assert summary(rows)["photos_by_yaw"] == {"0-30": 2, "30-60": 1, "60-90": 2}
