@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -88,7 +88,9 @@ def measured_convention(name: str, images: list[np.ndarray]) -> dict[str, float 
     }
 
 
-def photos_with_truth(folder: Path) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+def photos_with_truth(
+    folder: Path, turns_deg: Sequence[int] = TURNS_DEG
+) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
     """Turn, photo and (68, 2) points of FaceSynthetics or 300W-LP."""
     for path in sorted([*folder.glob("*.jpg"), *folder.glob("*.png")]):
         text, matlab = path.with_name(f"{path.stem}_ldmks.txt"), path.with_suffix(".mat")
@@ -99,7 +101,7 @@ def photos_with_truth(folder: Path) -> Iterator[tuple[int, np.ndarray, np.ndarra
         else:
             continue
         image = read_photo(path)
-        for turn_deg in TURNS_DEG:
+        for turn_deg in turns_deg:
             height, width = image.shape[:2]
             turn = cv2.getRotationMatrix2D((width / 2, height / 2), turn_deg, 0.9)
             turned = cv2.warpAffine(image, turn, (width, height)) if turn_deg else image

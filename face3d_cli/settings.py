@@ -181,6 +181,7 @@ class DensePointSettings:
             hidden, and from which on it is seen.
         hidden_weight: of points turned away from the viewer.
         map_landmarks_from_yaw_deg: from here on the map's landmarks replace the predicted ones,
+        map_landmarks_from_roll_apart_deg: and where the line of their eyes is so far apart,
         map_landmark_weight: and count so much.
     """
 
@@ -189,6 +190,7 @@ class DensePointSettings:
     seen_from: float = 0.4
     hidden_weight: float = 0.1
     map_landmarks_from_yaw_deg: float = 35.0
+    map_landmarks_from_roll_apart_deg: float = 45.0
     map_landmark_weight: float = 0.1
 
 
@@ -403,6 +405,8 @@ class PositionMapNetSettings:
         widths: channels of the light decoder, coarsest first; its map has 4 * 2 ** (n - 1) texels.
         shapes: what the light decoder draws is reduced to what so many main shapes of the training
             data (and the mean face, moved and turned) can express.
+        modes: of the Gaussian of faces that its maps are brought to (`stages/shape_prior.py`); 0
+            leaves them as they are drawn.
     """
 
     encoder: EncoderName = "resnet18"
@@ -410,6 +414,7 @@ class PositionMapNetSettings:
     input_px: int = 128
     widths: tuple[int, ...] = (256, 160, 96, 64, 48)
     shapes: int = 64
+    modes: int = 64
 
     @property
     def map_px(self) -> int:
@@ -483,6 +488,10 @@ class PositionMapSettings:
         boxes: for each detector, the side of the first square over the box's (the root of its
             area), and how far its centre lies below the box's, in sides.
         mesh_px: side of the map whose texels are the mesh's vertices.
+        noise_mm: how little a map is trusted against the Gaussian of faces.
+        ask_again_from: how far landmarks seen in the mirror are from those seen straight, over the
+            square's side, when the face is looked at again, turned by quarters,
+        max_doubt: and how far they may be for a map to be believed.
     """
 
     model: str = "prnet-resnet18"
@@ -499,6 +508,9 @@ class PositionMapSettings:
         hash=False,
     )
     mesh_px: int = 128
+    noise_mm: float = 0.3
+    ask_again_from: float = 0.02
+    max_doubt: float = 0.03
 
 
 @dataclass(frozen=True)
@@ -642,10 +654,13 @@ class TurnedFaceSettings:
         doubt_from_yaw_deg: from here on, or where another detector than HOG (which finds upright
             faces near the front) found the face, the map is asked.
         map_from_yaw_deg: of the map, from which on it is taken.
+        map_from_roll_apart_deg: between map and landmarks, from which on it is taken: landmarks are
+            looked for in a face as the detector has it, the map at any turn.
     """
 
     doubt_from_yaw_deg: float = 30.0
     map_from_yaw_deg: float = 35.0
+    map_from_roll_apart_deg: float = 45.0
 
 
 @dataclass(frozen=True)

@@ -220,6 +220,10 @@ def _show(report: dict[str, Any]) -> None:
     rows.append(["mean", *(_percent(report[key]) for key in keys)])
     for pose, part in report.get("by_pose", {}).items():
         rows.append([f"mean at pose {pose}", *(_percent(part[key]) for key in keys)])
+    if "without_other_crop" in report:
+        part, count = report["without_other_crop"], len(report["other_crop"])
+        name = f"mean without {count} whose labels were cut differently"
+        rows.append([name, *(_percent(part[key]) for key in keys)])
     if "all_classes" in report:
         part = report["all_classes"]
         rows.append(["mean of all classes", *(_percent(part[key]) for key in keys)])

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from face3d_cli.cli import output
 from face3d_cli.errors import Face3dError, UsageError
+from face3d_cli.settings import PositionMapSettings
+
+if TYPE_CHECKING:
+    from face3d_cli.pipeline.result import FaceReconstruction
 
 FAILURES = 6
 
@@ -21,6 +25,16 @@ class PhotoOutcome:
 
     report: dict[str, Any]
     files: Sequence[Path] = ()
+
+
+def tell_doubts(photo: str, faces: Sequence[FaceReconstruction]) -> None:
+    """Say on stderr which faces the position map network contradicts itself about."""
+    for index, face in enumerate(faces):
+        if face.doubt is not None and face.doubt > PositionMapSettings.max_doubt:
+            output.talk(
+                f"{photo}: face {index} is in doubt ({100 * face.doubt:.0f} % apart in the mirror, "
+                f"{100 * PositionMapSettings.max_doubt:.1f} % is usual at most): look at it"
+            )
 
 
 def run_photos(

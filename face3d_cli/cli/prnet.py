@@ -20,7 +20,7 @@ from face3d_cli.cli.options import (
     parse_faces,
     parse_landmarks,
 )
-from face3d_cli.cli.photos import PhotoOutcome, run_photos, targets_of
+from face3d_cli.cli.photos import PhotoOutcome, run_photos, targets_of, tell_doubts
 from face3d_cli.settings import (
     DetectionSettings,
     DetectorName,
@@ -106,6 +106,7 @@ def prnet(
 
     def one_photo(photo: str) -> PhotoOutcome:
         found = map_faces(photo, settings, faces=which, box=given, landmarks_px=points)
+        tell_doubts(photo, found.result.faces)
         target = targets[photo]
         saved = found.result.save(target, unit=unit)
         written = found.save_extras(extras, target.stem) if extras else []

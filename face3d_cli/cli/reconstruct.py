@@ -28,7 +28,7 @@ from face3d_cli.cli.options import (
     parse_landmarks,
     require_ict_for_perspective,
 )
-from face3d_cli.cli.photos import PhotoOutcome, run_photos, targets_of
+from face3d_cli.cli.photos import PhotoOutcome, run_photos, targets_of, tell_doubts
 from face3d_cli.errors import UsageError
 from face3d_cli.settings import (
     CameraName,
@@ -150,10 +150,12 @@ def reconstruct(
     def one_photo(photo: str) -> PhotoOutcome:
         result = run(photo, settings, **located)
         if result.method != usual:
-            yaw_deg = max((abs(face.pose.yaw) for face in result.faces), default=0.0)
+            pose = max(result.faces, key=lambda face: face.box.area).pose
             output.talk(
-                f"{photo}: method {result.method} (the face is turned by {yaw_deg:.0f} deg)"
+                f"{photo}: method {result.method} "
+                f"(the face has a yaw of {pose.yaw:.0f} deg, a roll of {pose.roll:.0f} deg)"
             )
+        tell_doubts(photo, result.faces)
         saved = result.save(
             targets[photo], unit=unit, for_blender=made_for is not None, layout=layout
         )

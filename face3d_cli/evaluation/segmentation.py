@@ -69,6 +69,8 @@ class _Tally:
 
     merged: Confusion = field(default_factory=lambda: np.zeros((6, 6), np.int64))
     by_pose: dict[str, Confusion] = field(default_factory=dict)
+    other_crop: list[str] = field(default_factory=list)  # photos whose labels were cut differently
+    without_other_crop: Confusion = field(default_factory=lambda: np.zeros((6, 6), np.int64))
     own: Confusion | None = None  # in the data set's own classes
 
 
@@ -93,6 +95,8 @@ def evaluate_segmentation(
 
     Returns:
         The scores over FASSEG's six classes; `by_pose` for multipose01 (yaw folder to scores);
+        `other_crop`, the photos whose labels were cut differently, so that they lie beside what
+        they are of, and `without_other_crop`, the scores of the others, where there are such;
         `all_classes` for CelebAMask-HQ (the eighteen classes of the network).
 
     Raises:
@@ -122,6 +126,9 @@ def evaluate_segmentation(
             pose: scores(matrix, classes.FASSEG_NAMES)
             for pose, matrix in sorted(tally.by_pose.items(), key=lambda item: int(item[0]))
         }
+    if tally.other_crop:
+        report["other_crop"] = tally.other_crop
+        report["without_other_crop"] = scores(tally.without_other_crop, classes.FASSEG_NAMES)
     if tally.own is not None:
         report["all_classes"] = scores(tally.own, classes.CLASS_NAMES)
     return report
@@ -139,6 +146,10 @@ def _count(tally: _Tally, photo: LabelledPhoto, truth: LabelImage, found: Segmen
         truth = merged_labels(rich)
     matrix = confusion_matrix(truth, merged.astype(np.uint8), len(classes.FASSEG_NAMES))
     tally.merged += matrix
+    if photo.is_of_one_crop():
+        tally.without_other_crop += matrix
+    else:
+        tally.other_crop.append(photo.photo.name)
     if photo.pose:
         tally.by_pose[photo.pose] = tally.by_pose.get(photo.pose, 0) + matrix
 

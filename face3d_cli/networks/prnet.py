@@ -79,7 +79,9 @@ class PositionMapNet(nn.Module):
     """Encoder and decoder as `PositionMapNetSettings` names them."""
 
     mean_map: Tensor  # (3, M, M)
-    shapes: Tensor  # (RIGID_SHAPES + N, M * M), orthonormal; of the light decoder
+    shapes: Tensor  # (RIGID_SHAPES + N, M * M), orthonormal; this and the next two are the
+    shape_mean: Tensor  # light decoder's: (RIGID_SHAPES + N, 3) the mean of the training faces and
+    shape_modes: Tensor  # (K, RIGID_SHAPES + N, 3) how they vary, centimetres, made of `shapes`
     canonical_cm: Tensor  # (3, M, M)
     valid: Tensor  # (FINE_PX, FINE_PX)
 
@@ -99,6 +101,8 @@ class PositionMapNet(nn.Module):
         if config.decoder == "light":
             count = RIGID_SHAPES + config.shapes
             self.register_buffer("shapes", torch.zeros(count, size * size))
+            self.register_buffer("shape_mean", torch.zeros(count, 3))
+            self.register_buffer("shape_modes", torch.zeros(config.modes, count, 3))
         self.register_buffer("canonical_cm", torch.zeros(3, size, size))
         self.register_buffer("valid", torch.zeros(FINE_PX, FINE_PX, dtype=torch.uint8))
 

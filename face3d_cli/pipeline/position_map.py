@@ -205,6 +205,7 @@ def _one_face(
         coefficients={},
         visible_share=baked.visible_share if baked else None,
         occlusion=shares,
+        doubt=position_map.doubt,
     )
     return face, mesh, baked
 

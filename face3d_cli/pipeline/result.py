@@ -108,6 +108,8 @@ class FaceReconstruction:
         fitted_to: whose `landmarks` a head was fitted to, how many `dense_points`, and by which
             `network`; None for other methods.
         relighting: light and albedo; None without refining.
+        doubt: how far the position map's landmarks lie from those of the mirrored face, over the
+            square that the network saw; None for other methods.
         light: (9, 3) harmonics of the light that `mesh` is seen in in the photo, in its frame; its
             colours are the texture's own. None where it was not estimated.
     """
@@ -126,6 +128,7 @@ class FaceReconstruction:
     face_triangles: Triangles | None = None
     fitted_to: dict[str, Any] | None = None
     relighting: Relighting | None = None
+    doubt: float | None = None
     light: FloatArray | None = None
 
     def face_part(self) -> tuple[Points3, Triangles]:
@@ -383,6 +386,7 @@ def _face_json(index: int, face: FaceReconstruction, saved: SavedMesh | None) ->
         "occlusion": face.occlusion,
         "coefficients": face.coefficients,
         **({"fitted_to": face.fitted_to} if face.fitted_to else {}),
+        **({"doubt": round(face.doubt, 4)} if face.doubt is not None else {}),
         **_relighting_json(face.relighting, saved),
     }
 

@@ -108,6 +108,8 @@ def _by_map_if_turned(
 ) -> Reconstruction | None:
     """The same faces through position maps, where the largest is turned too far for landmarks.
 
+    A face that lies on its side or upside down is, too, where the detector did not tell.
+
     Source of the preference: on real scans, which look ahead, the Surrey model is nearer; from 30
     degrees on AFLW2000-3D the map's landmarks are (both in `docs/benchmarks.md`).
     """
@@ -120,8 +122,13 @@ def _by_map_if_turned(
         return None
     boxes = [each.box for each in fitted.faces]
     maps = find_maps(fitted.image, boxes, settings, fitted.timings)
-    yaw_deg = PoseDegrees.from_rotation(maps[largest].camera.rotation).yaw
-    if abs(yaw_deg) < limits.map_from_yaw_deg:
+    seen = maps[largest]
+    is_upright = (
+        seen.doubt > settings.position_map.max_doubt
+        or seen.roll_apart_deg(face.landmarks_px) < limits.map_from_roll_apart_deg
+    )
+    yaw_deg = PoseDegrees.from_rotation(seen.camera.rotation).yaw
+    if abs(yaw_deg) < limits.map_from_yaw_deg and is_upright:
         return None
     return map_found(fitted.photo, fitted.image, maps, settings, fitted.timings).result
 

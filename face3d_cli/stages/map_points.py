@@ -39,8 +39,9 @@ def face_points(
 ) -> FacePoints:
     """A face's landmarks and the map's points together.
 
-    Beyond some yaw, landmarks that were predicted for frontal faces fail and the map's are taken
-    instead: those that mean the same places as predicted ones (`core/position_map.py`).
+    Beyond some yaw, and on faces that the detector took for upright ones, landmarks that were
+    predicted for frontal faces fail and the map's are taken instead: those that mean the same
+    places as predicted ones (`core/position_map.py`).
 
     Args:
         position_map: of the face.
@@ -52,7 +53,11 @@ def face_points(
     """
     dense = dense_points(position_map, settings)
     yaw_deg = PoseDegrees.from_rotation(position_map.camera.rotation).yaw
-    if abs(yaw_deg) < settings.map_landmarks_from_yaw_deg:
+    roll_apart_deg = position_map.roll_apart_deg(landmarks_px)
+    if (
+        abs(yaw_deg) < settings.map_landmarks_from_yaw_deg
+        and roll_apart_deg < settings.map_landmarks_from_roll_apart_deg
+    ):
         return FacePoints(landmarks_px, dense)
     return FacePoints(position_map.landmarks_px, dense, map_landmark_weights(settings))
 

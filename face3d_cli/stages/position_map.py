@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -20,14 +20,15 @@ from face3d_cli.arrays import FloatArray, Mask, Points2, RgbImage, check_shape
 from face3d_cli.core.camera import ScaledOrthographicCamera
 from face3d_cli.core.crop import Crop, crop_face
 from face3d_cli.core.face_box import FaceBox
-from face3d_cli.core.landmarks68 import JAW
-from face3d_cli.core.position_map import LANDMARK_UV, landmarks_of, sample_map
+from face3d_cli.core.landmarks68 import JAW, MIRRORED, roll_rad
+from face3d_cli.core.position_map import LANDMARK_UV, landmarks_of, mirrored, sample_map
 from face3d_cli.core.similarity import Similarity, fit_similarity
 from face3d_cli.errors import ModelError
 from face3d_cli.networks.prnet_onnx import prnet_onnx
 from face3d_cli.networks.prnet_weights import Arrays, read_prnet_weights
 from face3d_cli.networks.runner import current_runner
 from face3d_cli.settings import PositionMapNetSettings, PositionMapSettings
+from face3d_cli.stages.shape_prior import ShapePrior
 from face3d_cli.weights.store import find_model
 
 _DEFAULTS = PositionMapSettings()
@@ -36,6 +37,7 @@ UP = np.array([1.0, -1.0, 1.0])  # picture axes (y down) to camera axes (y up), 
 # The crop is centred on this place of the mean face and this wide, whatever the pose.
 FACE_CENTRE_CM = np.array([0.0, -1.8, 7.0])
 CROP_CM = 22.0
+OTHER_STARTS = ((1.0, 1), (1.0, 2), (1.0, 3), (1.3, 0))  # times the box, quarters of a turn
 RIGID_FROM_V = 0.48  # above the upper lip: what the jaw moves does not tell the pose
 
 
@@ -52,6 +54,9 @@ class PositionMap:
         camera_from_mean: the similarity from the mean face to the camera's axes (y up), pixels.
         box: the face's box in the photo, as it was given.
         crop_box: the square that the network saw last.
+        doubt: how far the landmarks lie from those seen in the mirrored square, on average, over
+            its side. On a face it is about 0.01; more than `PositionMapSettings.max_doubt` mostly
+            means that no face was understood.
     """
 
     map_px: FloatArray
@@ -62,6 +67,7 @@ class PositionMap:
     camera_from_mean: Similarity
     box: FaceBox
     crop_box: FaceBox
+    doubt: float
 
     @property
     def landmarks_px(self) -> Points2:
@@ -74,6 +80,11 @@ class PositionMap:
         found = self.camera_from_mean
         shift = found.shift[:2] * (1.0, -1.0)
         return ScaledOrthographicCamera(found.rotation, found.scale, shift)
+
+    def roll_apart_deg(self, landmarks_px: Points2) -> float:
+        """0 to 180: between the line through the eyes and that of other (68, 2) landmarks."""
+        turn = np.degrees(roll_rad(landmarks_px) - roll_rad(self.landmarks_px))
+        return float(abs((turn + 180.0) % 360.0 - 180.0))
 
     def fine_map(self, size: int) -> FloatArray:
         """(size, size, 3) the map at another size, smoothly in between."""
@@ -95,12 +106,16 @@ def predict_position_maps(
     """Regress the position maps of some faces; all of them share each pass of the network.
 
     The first pass looks at a square around the box; each further one at the upright square that
-    the pass before it found, so that a box that sits badly does not matter.
+    the pass before it found, so that a box that sits badly does not matter. The last square is
+    seen mirrored too, and the two maps are averaged. Where they contradict each other the network
+    has not understood the face, mostly because it lies on its side or upside down: it is looked at
+    again from squares turned by quarters and from a wider one, and the map that leaves the least
+    doubt is kept.
 
     Args:
         image: (H, W, 3) photo.
         boxes: the faces.
-        settings: which network, how many passes.
+        settings: which network, how many passes, when to doubt.
 
     Raises:
         ModelError: the network is missing or damaged.
@@ -110,16 +125,47 @@ def predict_position_maps(
     if not boxes:
         return []
     network = _network(settings.model, settings.weights)
+    found = _look(image, boxes, network, settings)
+    for wider, quarters in OTHER_STARTS:
+        unsure = [i for i, each in enumerate(found) if each.doubt > settings.ask_again_from]
+        if not unsure:
+            break
+        starts = [_moved(boxes[i], wider, quarters) for i in unsure]
+        for i, other in zip(unsure, _look(image, starts, network, settings), strict=True):
+            if other.doubt < min(found[i].doubt, settings.max_doubt):
+                found[i] = replace(other, box=boxes[i])
+    return found
+
+
+def _moved(box: FaceBox, wider: float, quarters: int) -> FaceBox:
+    """The box, enlarged about its centre, and turned clockwise by quarters."""
+    width, height = wider * box.width, wider * box.height
+    x, y = box.center
+    roll_rad = box.roll_rad + quarters * np.pi / 2
+    return replace(
+        box, x=x - width / 2, y=y - height / 2, width=width, height=height, roll_rad=roll_rad
+    )
+
+
+def _look(
+    image: RgbImage, boxes: Sequence[FaceBox], network: _Network, settings: PositionMapSettings
+) -> list[PositionMap]:
+    """The passes, from one start."""
     squares = [start_square(box, settings) for box in boxes]
-    maps: list[FloatArray] = []
-    for _ in range(settings.passes):
+    for last in range(settings.passes)[::-1]:
         used = squares
         crops = [
             crop_face(image, square, face_px=network.input_px, crop_px=network.input_px)
             for square in squares
         ]
-        found = network.maps(np.stack([crop.image for crop in crops]))
-        maps = [_in_photo(each, crop) for each, crop in zip(found, crops, strict=True)]
+        pictures = np.stack([crop.image for crop in crops])
+        seen = network.maps(pictures)
+        doubts = [0.0] * len(seen)
+        if not last:
+            seen, doubts = _agreed(network, seen, pictures, settings.max_doubt)
+        maps = [_in_photo(each, crop) for each, crop in zip(seen, crops, strict=True)]
+        if not last and network.prior is not None:
+            maps = [network.prior.nearest(each * UP, settings.noise_mm) * UP for each in maps]
         poses = [rigid_pose(each, network.canonical_cm, network.valid) for each in maps]
         squares = [face_square(pose) for pose in poses]
     return [
@@ -132,9 +178,28 @@ def predict_position_maps(
             camera_from_mean=pose,
             box=box,
             crop_box=square,
+            doubt=doubt,
         )
-        for each, pose, box, square in zip(maps, poses, boxes, used, strict=True)
+        for each, pose, box, square, doubt in zip(maps, poses, boxes, used, doubts, strict=True)
     ]
+
+
+def _agreed(
+    network: _Network, seen: FloatArray, pictures: RgbImage, max_doubt: float
+) -> tuple[FloatArray, list[float]]:
+    """(B, M, M, 3) maps averaged with those of the mirrored pictures, where these agree; doubts."""
+    side = pictures.shape[2]
+    in_mirror = network.maps(np.ascontiguousarray(pictures[:, :, ::-1]))
+    maps: list[FloatArray] = []
+    doubts: list[float] = []
+    for straight, other in zip(seen, in_mirror, strict=True):
+        landmarks = landmarks_of(other, network.landmark_uv)[list(MIRRORED), :2]
+        back = landmarks * (-1, 1) + (side - 1, 0)
+        away = landmarks_of(straight, network.landmark_uv)[:, :2] - back
+        doubts.append(float(np.linalg.norm(away, axis=1).mean()) / side)
+        agree = network.is_symmetric and doubts[-1] <= max_doubt
+        maps.append((straight + mirrored(other, side)) / 2 if agree else straight)
+    return np.stack(maps), doubts
 
 
 def start_square(box: FaceBox, settings: PositionMapSettings = _DEFAULTS) -> FaceBox:
@@ -150,14 +215,19 @@ def start_square(box: FaceBox, settings: PositionMapSettings = _DEFAULTS) -> Fac
 
 def rigid_pose(map_px: FloatArray, canonical_cm: FloatArray, valid: Mask) -> Similarity:
     """From the mean face to the camera's axes (y up): least squares over the upper face."""
-    size, step = len(map_px), len(valid) // len(map_px)
-    rigid = valid[step // 2 :: step, step // 2 :: step].copy()
+    size = len(map_px)
+    rigid = _at_map_size(valid, size).copy()
     v = 1.0 - (np.arange(size) + 0.5) / size
     rigid[v <= RIGID_FROM_V] = False
     # The ears, at the sides, are guessed most of the time.
     rigid[:, : round(0.1 * size)] = rigid[:, round(0.9 * size) :] = False
     source, target = canonical_cm[rigid], map_px[rigid] * UP
     return fit_similarity(source.astype(np.float64), target.astype(np.float64))
+
+
+def _at_map_size(valid: Mask, size: int) -> Mask:
+    step = len(valid) // size
+    return valid[step // 2 :: step, step // 2 :: step]
 
 
 def face_square(pose: Similarity) -> FaceBox:
@@ -184,6 +254,8 @@ def _in_photo(map_crop: FloatArray, crop: Crop) -> FloatArray:
 class _Network:
     """A network of this project, in OpenCV's runtime or, with the published decoder, in torch."""
 
+    is_symmetric = True  # the square of a mirrored face is the mirrored square
+
     def __init__(self, arrays: Arrays, config: PositionMapNetSettings, path: Path) -> None:
         self.input_px = config.input_px
         self.landmark_uv = LANDMARK_UV
@@ -194,8 +266,14 @@ class _Network:
         self._lock = threading.Lock()
         self._runtimes: dict[int, Any] = {}
         self._path = path
+        self.prior: ShapePrior | None = None
         if self._is_light:
             self._model = np.frombuffer(prnet_onnx(arrays, config), np.uint8)
+            if config.modes:
+                surface = _at_map_size(self.valid, config.map_px)
+                self.prior = ShapePrior(
+                    arrays["shapes"], arrays["shape_mean"], arrays["shape_modes"], surface
+                )
 
     def maps(self, crops: RgbImage) -> FloatArray:
         """(B, M, M, 3) maps, in pixels of the crops, of (B, S, S, 3) crops."""
@@ -239,6 +317,8 @@ def _last_axis(planes: FloatArray) -> FloatArray:
 class _PublishedNetwork(_Network):
     """PRNet's own weights, in torch, with its own square: that of the Basel Face Model."""
 
+    is_symmetric = False
+
     def __init__(self, files: dict[str, Path]) -> None:
         from face3d_cli.networks.prnet_published import load_published, read_square
 
@@ -255,6 +335,7 @@ class _PublishedNetwork(_Network):
         self.input_px = size
         self.landmark_uv = square.landmark_uv
         self.valid = square.valid
+        self.prior = None
         self._network = load_published(files)
         self._scale = square.unit_px
 

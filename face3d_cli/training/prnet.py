@@ -283,7 +283,11 @@ def _begin_with_mean(network: PositionMapNet, samples: SampleFolder, kept: Indic
     maps[..., 1:] = (maps[..., 1:] + maps[:, ::-1, 1:]) / 2
     network.mean_map.copy_(torch.from_numpy(maps.transpose(2, 0, 1).copy()) / 128)
     if network.config.decoder == "light":
-        network.shapes.copy_(torch.from_numpy(main_shapes(samples, kept, network.config.shapes)))
+        planes = main_shapes(samples, kept, network.config.shapes)
+        mean, modes = main_modes(samples, kept, planes, network.config.modes)
+        network.shapes.copy_(torch.from_numpy(planes))
+        network.shape_mean.copy_(torch.from_numpy(mean))
+        network.shape_modes.copy_(torch.from_numpy(modes))
     network.canonical_cm.copy_(torch.from_numpy(samples.mean_cm.transpose(2, 0, 1).copy()))
     network.valid.copy_(torch.from_numpy(samples.valid_fine.astype(np.uint8)))
     assert size >= 32, "the encoders halve the picture five times"
@@ -310,6 +314,30 @@ def main_shapes(samples: SampleFolder, kept: Indices, count: int) -> FloatArray:
     found[:RIGID_SHAPES] = rigid.T
     found[RIGID_SHAPES : RIGID_SHAPES + len(axes)] = axes[:count]
     return found
+
+
+def main_modes(
+    samples: SampleFolder, kept: Indices, planes: FloatArray, count: int
+) -> tuple[FloatArray, FloatArray]:
+    """(P, 3) mean of the faces and their mirror images, (count, P, 3) main modes; head frame, cm.
+
+    Both are made of the (P, M * M) planes. The modes are independent, the strongest first, and each
+    is one standard deviation long.
+    """
+    size, texels = len(samples.valid), samples.valid.size
+    once = kept[~samples.is_turned[kept]]  # turned pictures repeat these faces
+    basis = planes @ samples.basis_cm.reshape(-1, texels, 3)  # (K, P, 3)
+    mean = planes @ samples.mean_cm.reshape(texels, 3)
+    faces = mean + np.tensordot(samples.coefficients[once], basis, axes=1)
+    flipped = planes.reshape(-1, size, size)[..., ::-1].reshape(-1, texels)
+    faces = np.concatenate([faces, (planes @ flipped.T) @ faces * (-1, 1, 1)])
+    middle = faces.mean(axis=0)
+    away = (faces - middle).reshape(len(faces), -1)
+    variance, axes = np.linalg.eigh(away.T @ away / len(away))
+    spread = np.sqrt(np.maximum(variance[::-1][:count], 0.0))
+    modes = np.zeros((count, *middle.shape), np.float32)  # small models have fewer
+    modes[: len(spread)] = (axes[:, ::-1][:, :count] * spread).T.reshape(-1, *middle.shape)
+    return middle.astype(np.float32), modes
 
 
 def _losses(network: Any, batch: Batch, loss: MapLoss, device: str) -> dict[str, Tensor]:

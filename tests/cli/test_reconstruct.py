@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from face3d_cli.cli.app import app
+from face3d_cli.cli.photos import tell_doubts
 from face3d_cli.io.image import read_photo
 from face3d_cli.io.points import read_pts, save_pts
 
@@ -277,3 +279,12 @@ def test_a_perspective_camera_is_for_heads(sample_photo, tmp_path, command):
     assert result.exit_code == 2
     assert "ICT-FaceKit only" in result.stderr
     assert files_in(tmp_path) == set()
+
+
+def test_faces_in_doubt_are_told_on_stderr(capsys):
+    sure, unsure, fitted = (SimpleNamespace(doubt=doubt) for doubt in (0.01, 0.08, None))
+    tell_doubts("a.jpg", [sure, unsure, fitted])
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.count("\n") == 1
+    assert "a.jpg: face 1 is in doubt (8 %" in told.err

@@ -94,6 +94,18 @@ def test_fasseg_is_counted_over_all_pixels_and_by_pose(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("oracle")
+def test_labels_of_another_crop_count_and_are_told_apart(tmp_path: Path) -> None:
+    skin, eye = classes.FASSEG_NAMES.index("skin"), classes.FASSEG_NAMES.index("eyes")
+    write_pair(tmp_path, "0", np.full((40, 50), skin), np.full((40, 50), skin))
+    write_pair(tmp_path, "+30", np.full((40, 44), skin), np.full((40, 50), eye))
+    write_pair(tmp_path, "+60", np.full((40, 50), skin), np.full((81, 101), skin))  # only larger
+    report = evaluate_segmentation(tmp_path, "fasseg")
+    assert report["other_crop"] == ["personne08146+0+0.png"]
+    assert report["without_other_crop"]["pixel_accuracy"] == 1.0
+    assert report["pixel_accuracy"] == pytest.approx(4000 / 5760)
+
+
+@pytest.mark.usefixtures("oracle")
 def test_the_wrong_protocol_is_refused(tmp_path: Path) -> None:
     write_pair(tmp_path, "0", np.zeros((4, 5), int), np.zeros((4, 5), int))
     with pytest.raises(UnreadableInput, match="laid out like fasseg"):

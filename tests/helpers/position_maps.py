@@ -10,7 +10,8 @@ import torch
 from face3d_cli.networks.prnet import FINE_PX, PositionMapNet, prnet_bytes
 from face3d_cli.settings import PositionMapNetSettings
 
-TINY = PositionMapNetSettings(encoder="mobilenetv2", input_px=64, widths=(8, 8, 8))  # 16 px maps
+# 16 px maps, as they are drawn.
+TINY = PositionMapNetSettings(encoder="mobilenetv2", input_px=64, widths=(8, 8, 8), modes=0)
 
 
 def canonical_face_cm(size: int) -> np.ndarray:
@@ -36,7 +37,8 @@ def constant_network(
     network = PositionMapNet(config).eval()
     canonical = canonical_face_cm(config.map_px)
     turned = canonical @ (np.eye(3) if rotation is None else rotation).T
-    placed = turned * (1, -1, 1) / 22 + (0.5, 0.5, 0)
+    middle = 0.5 - 0.5 / config.input_px  # 0 is the centre of the first pixel
+    placed = turned * (1, -1, 1) / 22 + (middle, middle, 0)
     with torch.no_grad():
         network.decoder.head.weight.zero_()
         network.decoder.head.bias.zero_()

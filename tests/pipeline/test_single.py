@@ -256,6 +256,24 @@ class TestTurnedFaces:
         assert result.method == "prnet"
         assert len(result.faces[0].mesh.vertices) > 10_000
 
+    def test_a_face_that_the_landmarks_have_upside_down_is_taken_from_the_map(self, photo, result):
+        turned = np.ascontiguousarray(photo[::-1, ::-1])
+        height, width = turned.shape[:2]
+        box = result.faces[0].box
+        there = FaceBox(
+            width - box.x - box.width, height - box.y - box.height, box.width, box.height
+        )
+        settings = ReconstructSettings(texture=None)
+        found = reconstruct(turned, settings, box=there)
+        assert found.method == "prnet"
+        (face,) = found.faces
+        assert abs(abs(face.pose.roll) - 180) < 10
+        assert face.doubt < settings.position_map.max_doubt
+        upright = (width - 1, height - 1) - face.landmarks_px
+        wrong_px = np.linalg.norm(upright - result.faces[0].landmarks_px, axis=1)[17:]
+        assert wrong_px.mean() < 0.05 * box.width
+        assert found.to_json()["faces"][0]["doubt"] == round(face.doubt, 4)
+
     def test_without_limits_or_with_landmarks_nothing_is_asked(self, photo, result):
         settings = ReconstructSettings(texture=None, turned=None)
         assert "position_map" not in reconstruct(photo, settings).timings.elapsed_ms

@@ -85,7 +85,7 @@ def sample_map(sample_photo) -> PositionMap:
 
 
 def test_landmarks_of_the_map_replace_others_from_some_yaw_on(sample_map):
-    given = np.random.default_rng(0).normal(300, 40, (68, 2))
+    given = sample_map.landmarks_px + np.random.default_rng(0).normal(0, 2, (68, 2))
     front = face_points(sample_map, given)
     assert front.landmarks_px is given
     assert front.landmark_weights is None
@@ -93,6 +93,19 @@ def test_landmarks_of_the_map_replace_others_from_some_yaw_on(sample_map):
     np.testing.assert_array_equal(turned.landmarks_px, sample_map.landmarks_px)
     np.testing.assert_array_equal(turned.landmark_weights, map_landmark_weights())
     assert not turned.landmark_weights[JAW].any()
+
+
+@pytest.mark.parametrize(("turn_deg", "is_replaced"), [(20, False), (-90, True), (180, True)])
+def test_landmarks_of_the_map_replace_others_that_lie_at_another_roll(
+    sample_map, turn_deg, is_replaced
+):
+    turn = np.radians(turn_deg)
+    rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    middle = sample_map.landmarks_px.mean(axis=0)
+    given = (sample_map.landmarks_px - middle) @ rotation.T + middle
+    assert sample_map.roll_apart_deg(given) == pytest.approx(abs(turn_deg))
+    found = face_points(sample_map, given)
+    assert (found.landmarks_px is given) is not is_replaced
 
 
 def test_a_map_of_another_layout_is_refused(sample_map):

@@ -9,10 +9,11 @@ import pytest
 
 from face3d_cli.core.camera import PoseDegrees
 from face3d_cli.core.face_box import FaceBox
-from face3d_cli.core.position_map import landmarks_of
+from face3d_cli.core.position_map import LANDMARK_UV, landmarks_of
 from face3d_cli.core.similarity import Similarity
 from face3d_cli.errors import ModelError, ShapeError
 from face3d_cli.settings import PositionMapSettings
+from face3d_cli.stages import position_map
 from face3d_cli.stages.map_mesh import mesh_of_map
 from face3d_cli.stages.map_pictures import draw_dense, draw_depth, pack_map
 from face3d_cli.stages.position_map import (
@@ -45,9 +46,7 @@ def test_a_map_comes_back_in_the_photos_pixels(frontal: Path) -> None:
     side = 1.5 * 80
     canonical = canonical_face_cm(16)
     wanted = canonical * (1, -1, 1) * side / 22
-    # The network's unit is a side of 64 px from the first pixel's centre.
-    centre = np.array([140, 100]) + (0.5 * 64 - 31.5) * side / 64
-    np.testing.assert_allclose(found.map_px[..., :2], wanted[..., :2] + centre, atol=0.3)
+    np.testing.assert_allclose(found.map_px[..., :2], wanted[..., :2] + (140, 100), atol=0.3)
     np.testing.assert_allclose(found.map_px[..., 2], wanted[..., 2], atol=0.3)
     np.testing.assert_allclose(found.landmarks, landmarks_of(found.map_px))
     assert found.box == BOX
@@ -109,6 +108,71 @@ def test_pose_ignores_the_jaw() -> None:
     found = rigid_pose(opened.astype(np.float32), canonical, outline())
     np.testing.assert_allclose(found.rotation, np.eye(3), atol=1e-3)
     assert found.scale == pytest.approx(3.0, rel=1e-3)
+
+
+class UprightOnly:
+    """Draws a face that looks ahead where the picture's upper half is bright, else nonsense."""
+
+    input_px, is_symmetric, prior = 64, True, None
+    landmark_uv = LANDMARK_UV
+    canonical_cm = canonical_face_cm(16)
+    valid = outline()
+
+    def __init__(self, noise_px: float = 0.0) -> None:
+        self.noise_px = noise_px
+        self.pictures = 0
+
+    def maps(self, crops: np.ndarray) -> np.ndarray:
+        self.pictures += len(crops)
+        face = self.canonical_cm * (1, -1, 1) * 64 / 22 + (31.5, 31.5, 0)
+        nonsense = face + np.array([20, 0, 0])  # to the right, even in the mirror
+        upright = [crop[:24].mean() > crop[-24:].mean() + 20 for crop in crops]
+        drawn = np.stack([face if ahead else nonsense for ahead in upright]).astype(np.float32)
+        return drawn + np.array([self.noise_px, 0, 0], np.float32)
+
+
+@pytest.mark.parametrize("quarters", [0, 1, 2, 3])
+def test_a_face_on_its_side_is_looked_at_from_there(
+    monkeypatch: pytest.MonkeyPatch, quarters: int
+) -> None:
+    photo = np.full((240, 240, 3), 40, np.uint8)
+    photo[:120] = 200
+    network = UprightOnly()
+    monkeypatch.setattr(position_map, "_network", lambda *_: network)
+    box = FaceBox(80, 80, 80, 80)
+    settings = PositionMapSettings(boxes={"box": (1.5, 0.0)})
+    (found,) = predict_position_maps(np.rot90(photo, quarters).copy(), [box], settings)
+    assert found.doubt < settings.max_doubt
+    assert found.box == box
+    pose = PoseDegrees.from_rotation(found.camera.rotation)
+    away = (pose.roll - 90 * quarters + 180) % 360 - 180
+    assert abs(away) < 1
+    if not quarters:  # two looks and one in the mirror
+        assert network.pictures == 3
+
+
+def test_a_face_that_is_never_understood_stays_as_it_was_and_is_doubted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(position_map, "_network", lambda *_: UprightOnly())
+    (found,) = predict_position_maps(PHOTO, [BOX])
+    assert found.doubt > PositionMapSettings.max_doubt
+    assert abs(PoseDegrees.from_rotation(found.camera.rotation).roll) < 1
+
+
+def test_what_is_seen_straight_and_in_the_mirror_is_averaged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    photo = np.full((240, 320, 3), 40, np.uint8)
+    photo[:100] = 200
+    settings = PositionMapSettings(passes=1, boxes={"box": (1.5, 0.0)})
+    sharp, shifted = UprightOnly(), UprightOnly(noise_px=0.5)
+    monkeypatch.setattr(position_map, "_network", lambda *_: sharp)
+    (wanted,) = predict_position_maps(photo, [BOX], settings)
+    monkeypatch.setattr(position_map, "_network", lambda *_: shifted)
+    (found,) = predict_position_maps(photo, [BOX], settings)
+    np.testing.assert_allclose(found.map_px, wanted.map_px, atol=1e-3)
+    assert found.doubt == pytest.approx(1.0 / 64, rel=1e-3)
 
 
 def test_detectors_have_squares_of_their_own() -> None:

@@ -19,6 +19,7 @@ from face3d_cli.training.augment import cast_shadow, cut_off
 from face3d_cli.training.loop import Progress
 from face3d_cli.training.prnet import (
     held_out_errors,
+    main_modes,
     main_shapes,
     make_batch,
     map_loss,
@@ -80,6 +81,26 @@ def test_main_shapes_express_every_map_at_any_pose(folder: Path) -> None:
     np.testing.assert_allclose(planes @ shapes.T @ shapes, planes, atol=0.05)
     fewer = main_shapes(samples, rows, 2)
     assert np.abs(planes @ fewer.T @ fewer - planes).max() > 0.1
+
+
+def test_main_modes_vary_as_the_faces_and_their_mirror_images_do(folder: Path) -> None:
+    samples = SampleFolder.open(folder)
+    rows = np.arange(len(samples))
+    planes = main_shapes(samples, rows, 20)
+    mean, modes = main_modes(samples, rows, planes, 40)
+    size = len(samples.valid)
+    once = samples.coefficients[~samples.is_turned]
+    faces = samples.mean_cm.reshape(-1, 3) + np.tensordot(
+        once, samples.basis_cm.reshape(-1, size**2, 3), axes=1
+    )
+    flipped = faces.reshape(-1, size, size, 3)[:, :, ::-1] * (-1, 1, 1)
+    in_planes = planes @ np.concatenate([faces, flipped.reshape(faces.shape)])
+    # This model's shapes are not symmetric: planes made of them hold the mirrored ones nearly.
+    np.testing.assert_allclose(mean, in_planes.mean(axis=0), atol=0.05)
+    np.testing.assert_allclose((modes**2).sum(axis=0), in_planes.var(axis=0), atol=0.05)
+    strengths = np.linalg.norm(modes.reshape(len(modes), -1), axis=1)
+    assert (np.diff(strengths) <= 1e-6).all()
+    assert strengths[2 * len(once) :].max() < 1e-6  # so few photos cannot vary in more ways
 
 
 def test_shadows_and_cut_edges_change_a_part_of_the_picture() -> None:
