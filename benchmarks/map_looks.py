@@ -29,15 +29,13 @@ from face3d_cli.stages.detection import detect_faces
 from face3d_cli.stages.position_map import predict_position_maps
 
 TURNS_DEG = (0, 40, 90, 180)
-NEVER, AS_DRAWN_MM = 9.0, 1e-3
+AS_DRAWN_MM = 1e-3
 
 
 def ways(model: str) -> dict[str, PositionMapSettings]:
     """Settings that do ever more."""
-    drawn = PositionMapSettings(
-        model=model, noise_mm=AS_DRAWN_MM, ask_again_from=NEVER, max_doubt=0.0
-    )
-    averaged = PositionMapSettings(model=model, noise_mm=AS_DRAWN_MM, ask_again_from=NEVER)
+    drawn = PositionMapSettings(model=model, noise_mm=AS_DRAWN_MM, doubt_from=0.0, sure_below=0.0)
+    averaged = PositionMapSettings(model=model, noise_mm=AS_DRAWN_MM, sure_below=0.0)
     return {
         "as drawn": drawn,
         "averaged with the mirror": averaged,

@@ -489,9 +489,10 @@ class PositionMapSettings:
             area), and how far its centre lies below the box's, in sides.
         mesh_px: side of the map whose texels are the mesh's vertices.
         noise_mm: how little a map is trusted against the Gaussian of faces.
-        ask_again_from: how far landmarks seen in the mirror are from those seen straight, over the
+        doubt_from: how far landmarks seen in the mirror are from those seen straight, over the
             square's side, when the face is looked at again, turned by quarters,
-        max_doubt: and how far they may be for a map to be believed.
+        sure_below: and when such another look is believed, if the first leaves twice its doubt:
+            faces that are merely hard to see, and were understood, have doubts about 0.02, too.
     """
 
     model: str = "prnet-resnet18"
@@ -509,8 +510,8 @@ class PositionMapSettings:
     )
     mesh_px: int = 128
     noise_mm: float = 0.3
-    ask_again_from: float = 0.02
-    max_doubt: float = 0.03
+    doubt_from: float = 0.02
+    sure_below: float = 0.015
 
 
 @dataclass(frozen=True)

@@ -30,10 +30,10 @@ class PhotoOutcome:
 def tell_doubts(photo: str, faces: Sequence[FaceReconstruction]) -> None:
     """Say on stderr which faces the position map network contradicts itself about."""
     for index, face in enumerate(faces):
-        if face.doubt is not None and face.doubt > PositionMapSettings.max_doubt:
+        if face.doubt is not None and face.doubt > PositionMapSettings.doubt_from:
             output.talk(
                 f"{photo}: face {index} is in doubt ({100 * face.doubt:.0f} % apart in the mirror, "
-                f"{100 * PositionMapSettings.max_doubt:.1f} % is usual at most): look at it"
+                f"{100 * PositionMapSettings.doubt_from:.0f} % is usual at most): look at it"
             )
 
 

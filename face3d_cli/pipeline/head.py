@@ -136,8 +136,6 @@ def _points_of(
 
     with timings.measure("position_map"):
         (found,) = predict_position_maps(image, [box], network)
-        if found.doubt > network.max_doubt:
-            return FacePoints(landmarks_px)
         if box.detector == "landmarks":
             return FacePoints(landmarks_px, dense_points(found, settings.dense))
         return face_points(found, landmarks_px, settings.dense)

@@ -124,7 +124,7 @@ def _by_map_if_turned(
     maps = find_maps(fitted.image, boxes, settings, fitted.timings)
     seen = maps[largest]
     is_upright = (
-        seen.doubt > settings.position_map.max_doubt
+        seen.doubt > settings.position_map.doubt_from
         or seen.roll_apart_deg(face.landmarks_px) < limits.map_from_roll_apart_deg
     )
     yaw_deg = PoseDegrees.from_rotation(seen.camera.rotation).yaw

@@ -55,7 +55,7 @@ class PositionMap:
         box: the face's box in the photo, as it was given.
         crop_box: the square that the network saw last.
         doubt: how far the landmarks lie from those seen in the mirrored square, on average, over
-            its side. On a face it is about 0.01; more than `PositionMapSettings.max_doubt` mostly
+            its side. On a face it is about 0.01; more than `PositionMapSettings.doubt_from` mostly
             means that no face was understood.
     """
 
@@ -109,8 +109,8 @@ def predict_position_maps(
     the pass before it found, so that a box that sits badly does not matter. The last square is
     seen mirrored too, and the two maps are averaged. Where they contradict each other the network
     has not understood the face, mostly because it lies on its side or upside down: it is looked at
-    again from squares turned by quarters and from a wider one, and the map that leaves the least
-    doubt is kept.
+    again from squares turned by quarters and from a wider one, and a map that leaves hardly any
+    doubt is taken instead.
 
     Args:
         image: (H, W, 3) photo.
@@ -127,12 +127,12 @@ def predict_position_maps(
     network = _network(settings.model, settings.weights)
     found = _look(image, boxes, network, settings)
     for wider, quarters in OTHER_STARTS:
-        unsure = [i for i, each in enumerate(found) if each.doubt > settings.ask_again_from]
+        unsure = [i for i, each in enumerate(found) if each.doubt > settings.doubt_from]
         if not unsure:
             break
         starts = [_moved(boxes[i], wider, quarters) for i in unsure]
         for i, other in zip(unsure, _look(image, starts, network, settings), strict=True):
-            if other.doubt < min(found[i].doubt, settings.max_doubt):
+            if other.doubt < min(found[i].doubt / 2, settings.sure_below):
                 found[i] = replace(other, box=boxes[i])
     return found
 
@@ -162,7 +162,7 @@ def _look(
         seen = network.maps(pictures)
         doubts = [0.0] * len(seen)
         if not last:
-            seen, doubts = _agreed(network, seen, pictures, settings.max_doubt)
+            seen, doubts = _agreed(network, seen, pictures, settings.doubt_from)
         maps = [_in_photo(each, crop) for each, crop in zip(seen, crops, strict=True)]
         if not last and network.prior is not None:
             maps = [network.prior.nearest(each * UP, settings.noise_mm) * UP for each in maps]
@@ -185,7 +185,7 @@ def _look(
 
 
 def _agreed(
-    network: _Network, seen: FloatArray, pictures: RgbImage, max_doubt: float
+    network: _Network, seen: FloatArray, pictures: RgbImage, doubt_from: float
 ) -> tuple[FloatArray, list[float]]:
     """(B, M, M, 3) maps averaged with those of the mirrored pictures, where these agree; doubts."""
     side = pictures.shape[2]
@@ -197,7 +197,7 @@ def _agreed(
         back = landmarks * (-1, 1) + (side - 1, 0)
         away = landmarks_of(straight, network.landmark_uv)[:, :2] - back
         doubts.append(float(np.linalg.norm(away, axis=1).mean()) / side)
-        agree = network.is_symmetric and doubts[-1] <= max_doubt
+        agree = network.is_symmetric and doubts[-1] <= doubt_from
         maps.append((straight + mirrored(other, side)) / 2 if agree else straight)
     return np.stack(maps), doubts
 

@@ -268,7 +268,7 @@ class TestTurnedFaces:
         assert found.method == "prnet"
         (face,) = found.faces
         assert abs(abs(face.pose.roll) - 180) < 10
-        assert face.doubt < settings.position_map.max_doubt
+        assert face.doubt < settings.position_map.doubt_from
         upright = (width - 1, height - 1) - face.landmarks_px
         wrong_px = np.linalg.norm(upright - result.faces[0].landmarks_px, axis=1)[17:]
         assert wrong_px.mean() < 0.05 * box.width

@@ -142,7 +142,7 @@ def test_a_face_on_its_side_is_looked_at_from_there(
     box = FaceBox(80, 80, 80, 80)
     settings = PositionMapSettings(boxes={"box": (1.5, 0.0)})
     (found,) = predict_position_maps(np.rot90(photo, quarters).copy(), [box], settings)
-    assert found.doubt < settings.max_doubt
+    assert found.doubt < settings.doubt_from
     assert found.box == box
     pose = PoseDegrees.from_rotation(found.camera.rotation)
     away = (pose.roll - 90 * quarters + 180) % 360 - 180
@@ -156,7 +156,7 @@ def test_a_face_that_is_never_understood_stays_as_it_was_and_is_doubted(
 ) -> None:
     monkeypatch.setattr(position_map, "_network", lambda *_: UprightOnly())
     (found,) = predict_position_maps(PHOTO, [BOX])
-    assert found.doubt > PositionMapSettings.max_doubt
+    assert found.doubt > PositionMapSettings.doubt_from
     assert abs(PoseDegrees.from_rotation(found.camera.rotation).roll) < 1
 
 
