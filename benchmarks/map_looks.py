@@ -1,4 +1,4 @@
-"""What are the mirrored look, the other starts and the Gaussian of faces worth, at any turn?
+"""What are other starts for faces in doubt and the Gaussian of faces worth, at any turn?
 
     python benchmarks/map_looks.py FACESYNTHETICS [--model prnet-resnet18] [--detector yunet]
 
@@ -29,7 +29,7 @@ from face3d_cli.stages.detection import detect_faces
 from face3d_cli.stages.position_map import predict_position_maps
 
 TURNS_DEG = (0, 40, 90, 180)
-AS_DRAWN_MM = 1e-3
+NEVER, AS_DRAWN_MM = 9.0, 1e-3
 
 
 def ways(model: str) -> dict[str, PositionMapSettings]:

@@ -9,6 +9,8 @@ instead of colours).
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from face3d_cli.arrays import FloatArray, Mask
@@ -55,15 +57,26 @@ class ShapePrior:
         """
         seen = map_up.reshape(-1, 3)[self._seen].astype(np.float64)
         mean_cm = self._mean_cm[self._seen].astype(np.float64)
-        count = len(self._modes_cm)
-        noise = (noise_mm / MM_PER_CM) ** 2
-        inverse = np.linalg.inv(self._products + noise * np.eye(count))
-        strengths = np.zeros(count)
+        inverse = self._inverse(noise_mm)
+        strengths = np.zeros(len(inverse))
         for _ in range(ROUNDS):
-            shape_cm = mean_cm + (strengths @ self._seen_modes).reshape(-1, 3)
+            shape_cm = mean_cm + _combined(strengths, self._seen_modes)
             away = fit_similarity(seen, shape_cm).apply(seen) - mean_cm
-            strengths = inverse @ (self._seen_modes @ away.reshape(-1) / len(seen))
-        shape_cm = mean_cm + (strengths @ self._seen_modes).reshape(-1, 3)
-        whole_cm = self._mean_cm + (strengths @ self._modes_cm).reshape(-1, 3)
+            along = np.einsum("kt,t->k", self._seen_modes, away.reshape(-1)) / len(seen)
+            strengths = np.einsum("jk,k->j", inverse, along)
+        shape_cm = mean_cm + _combined(strengths, self._seen_modes)
+        whole_cm = self._mean_cm + _combined(strengths, self._modes_cm)
         found: FloatArray = fit_similarity(shape_cm, seen).apply(whole_cm)
         return found.reshape(map_up.shape).astype(np.float32)
+
+    @lru_cache(maxsize=4)  # noqa: B019 (priors live as long as their networks, which are kept)
+    def _inverse(self, noise_mm: float) -> FloatArray:
+        noise = (noise_mm / MM_PER_CM) ** 2
+        found: FloatArray = np.linalg.inv(self._products + noise * np.eye(len(self._products)))
+        return found
+
+
+def _combined(strengths: FloatArray, modes: FloatArray) -> FloatArray:
+    """(texels, 3). Not by BLAS: its threads would go on spinning beside the next network's."""
+    found: FloatArray = np.einsum("k,kt->t", strengths, modes).reshape(-1, 3)
+    return found
