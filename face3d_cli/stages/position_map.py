@@ -152,7 +152,7 @@ def _look(
 ) -> list[PositionMap]:
     """The passes, from one start."""
     squares = [start_square(box, settings) for box in boxes]
-    for last in range(settings.passes)[::-1]:
+    for passes_left in range(settings.passes)[::-1]:
         used = squares
         crops = [
             crop_face(image, square, face_px=network.input_px, crop_px=network.input_px)
@@ -161,10 +161,10 @@ def _look(
         pictures = np.stack([crop.image for crop in crops])
         seen = network.maps(pictures)
         doubts = [0.0] * len(seen)
-        if not last:
+        if not passes_left:
             seen, doubts = _agreed(network, seen, pictures, settings.doubt_from)
         maps = [_in_photo(each, crop) for each, crop in zip(seen, crops, strict=True)]
-        if not last and network.prior is not None:
+        if not passes_left and network.prior is not None:
             maps = [network.prior.nearest(each * UP, settings.noise_mm) * UP for each in maps]
         poses = [rigid_pose(each, network.canonical_cm, network.valid) for each in maps]
         squares = [face_square(pose) for pose in poses]
