@@ -2,8 +2,8 @@
 
 A network draws every place of the surface by itself, and does not know faces as a whole. The file
 of its weights holds how the faces of its training data vary (mean and main modes, a Gaussian); a
-map is fitted by them, with a pose of its own, as a morphable model is fitted under its prior (Blanz &
-Vetter, "A morphable model for the synthesis of 3D faces", SIGGRAPH 1999), here to places.
+map is fitted by them, with a pose of its own, as a morphable model is fitted under its prior
+(Blanz & Vetter, "A morphable model for the synthesis of 3D faces", SIGGRAPH 1999), here to places.
 """
 
 from __future__ import annotations
