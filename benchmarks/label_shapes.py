@@ -28,7 +28,7 @@ from face3d_cli.settings import LabelFitSettings, LinearFitSettings
 from face3d_cli.stages.linear_fit import FacePoints, fit_linear_face
 from face3d_cli.training.synth.fit import fit_face, predicted_landmarks
 from face3d_cli.training.synth.folder import read_correspondence, read_labels
-from face3d_cli.training.synth.make import MAP_PX
+from face3d_cli.training.synth.sample import MAP_PX
 from face3d_cli.training.synth.surface import face_surface
 
 LOOSE = LinearFitSettings(landmark_noise=0.012)

@@ -21,7 +21,7 @@ from face3d_cli.core.position_map import LANDMARK_UV, sample_map
 from face3d_cli.settings import SynthSettings
 from face3d_cli.training.synth.fit import box_size_px, fit_face, predicted_landmarks
 from face3d_cli.training.synth.folder import frontal_photos, read_correspondence, read_labels
-from face3d_cli.training.synth.make import MAP_PX
+from face3d_cli.training.synth.sample import MAP_PX
 from face3d_cli.training.synth.surface import face_surface
 
 REACH, STEPS = 0.045, 37  # of the square, to either side of where a landmark is now

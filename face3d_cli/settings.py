@@ -549,17 +549,27 @@ class SynthSettings:
     """How training samples are made of labelled photos (`training/synth`).
 
     Attributes:
-        turned_per_photo: pictures turned in depth, beside the photo itself.
+        turned_per_photo: pictures turned in depth, beside the photo itself; twice as many when the
+            photo shows a side of the head,
+        sideways_from_deg: which it does from this yaw on.
         yaw_deg: range that the head is turned to, either way.
         pitch_deg: standard deviation of the turn up or down.
+        shape_spread: of what is added to the shape of a turned head, in the model's standard
+            deviations.
         relight: strongest change of light.
+        new_sides_share: of turned pictures whose sides are painted anew,
+        hair_share: and of those with another haircut.
         fit: of the face behind each photo.
     """
 
     turned_per_photo: int = 3
-    yaw_deg: tuple[float, float] = (10.0, 92.0)
-    pitch_deg: float = 13.0
-    relight: float = 0.45
+    sideways_from_deg: float = 20.0
+    yaw_deg: tuple[float, float] = (0.0, 92.0)
+    pitch_deg: float = 15.0
+    shape_spread: float = 0.8
+    relight: float = 0.6
+    new_sides_share: float = 0.5
+    hair_share: float = 0.5
     filler_share: float = 0.75
     seed: int = 0
     fit: LabelFitSettings = field(default_factory=LabelFitSettings)

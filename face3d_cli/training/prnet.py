@@ -257,6 +257,7 @@ def train_prnet(
         network.load_state_dict(start_from.state_dict())
     else:
         _begin_with_mean(network, samples, kept)
+    _describe_faces(network, samples, kept)
     if encoder_weights is not None:
         load_encoder_file(network, encoder_weights)
     loss = map_loss(samples, settings)
@@ -273,15 +274,22 @@ def train_prnet(
 
 
 def _begin_with_mean(network: PositionMapNet, samples: SampleFolder, kept: Indices) -> None:
-    """Store the mean map and the main shapes of samples; let a light decoder begin at the mean."""
+    """Store the mean map; let a light decoder begin at it."""
     some = kept[:: max(1, len(kept) // 500)]
     side = len(samples.image(int(some[0])))
-    size = network.config.input_px
+    assert network.config.input_px >= 32, "the encoders halve the picture five times"
     maps = np.mean([samples.position_map(int(i)) for i in some], axis=0)
     maps[..., :2] += (128 - side) / 2
     maps[..., 0] = (maps[..., 0] + 127 - maps[:, ::-1, 0]) / 2  # symmetric, as the flips make it
     maps[..., 1:] = (maps[..., 1:] + maps[:, ::-1, 1:]) / 2
     network.mean_map.copy_(torch.from_numpy(maps.transpose(2, 0, 1).copy()) / 128)
+    if network.config.decoder == "light":
+        with torch.no_grad():
+            network.decoder.head.weight.mul_(0.1)  # type: ignore[union-attr, operator]
+
+
+def _describe_faces(network: PositionMapNet, samples: SampleFolder, kept: Indices) -> None:
+    """Store the main shapes of samples, the Gaussian of their faces, and the surface."""
     if network.config.decoder == "light":
         planes = main_shapes(samples, kept, network.config.shapes)
         mean, modes = main_modes(samples, kept, planes, network.config.modes)
@@ -290,10 +298,6 @@ def _begin_with_mean(network: PositionMapNet, samples: SampleFolder, kept: Indic
         network.shape_modes.copy_(torch.from_numpy(modes))
     network.canonical_cm.copy_(torch.from_numpy(samples.mean_cm.transpose(2, 0, 1).copy()))
     network.valid.copy_(torch.from_numpy(samples.valid_fine.astype(np.uint8)))
-    assert size >= 32, "the encoders halve the picture five times"
-    if network.config.decoder == "light":
-        with torch.no_grad():
-            network.decoder.head.weight.mul_(0.1)  # type: ignore[union-attr, operator]
 
 
 def main_shapes(samples: SampleFolder, kept: Indices, count: int) -> FloatArray:
@@ -325,10 +329,9 @@ def main_modes(
     is one standard deviation long.
     """
     size, texels = len(samples.valid), samples.valid.size
-    once = kept[~samples.is_turned[kept]]  # turned pictures repeat these faces
     basis = planes @ samples.basis_cm.reshape(-1, texels, 3)  # (K, P, 3)
     mean = planes @ samples.mean_cm.reshape(texels, 3)
-    faces = mean + np.tensordot(samples.coefficients[once], basis, axes=1)
+    faces = mean + np.tensordot(samples.coefficients[kept], basis, axes=1)
     flipped = planes.reshape(-1, size, size)[..., ::-1].reshape(-1, texels)
     faces = np.concatenate([faces, (planes @ flipped.T) @ faces * (-1, 1, 1)])
     middle = faces.mean(axis=0)

@@ -27,8 +27,9 @@ from face3d_cli.training.synth.fit import (
     predicted_landmarks,
 )
 from face3d_cli.training.synth.folder import SampleFolder, read_correspondence, read_labels
+from face3d_cli.training.synth.sides import Haircut, paint_hair, without_seam
 from face3d_cli.training.synth.surface import FaceSurface, face_surface
-from face3d_cli.training.synth.turn import make_relief, render_turned
+from face3d_cli.training.synth.turn import Relief, make_relief, render_turned
 from tests.helpers.position_maps import turn_about_y
 from tests.helpers.samples import write_samples
 
@@ -159,30 +160,111 @@ def test_a_relief_that_is_not_turned_is_the_photo(surface: FaceSurface) -> None:
     person = np.ones((240, 240), bool)
     centre = np.array([120.0, 120.0, 0.0])
     relief = make_relief(photo, person, head, surface.head_triangles, centre, 6.0)
-    drawn, alpha, _ = render_turned(relief, np.eye(3), centre, np.array([79.5, 79.5]), 1.0, 160)
+    drawn = render_turned(relief, np.eye(3), centre, np.array([79.5, 79.5]), 1.0, 160)
     part = photo[41:199, 41:199]
     inner = slice(10, 140)
-    assert alpha[inner, inner].min() > 0.99
+    assert drawn.alpha[inner, inner].min() > 0.99
     # Half a pixel lies between the two centres.
-    away = np.abs(drawn[1:159, 1:159].astype(int) - part)[inner, inner]
+    away = np.abs(drawn.colors[1:159, 1:159].astype(int) - part)[inner, inner]
     assert np.median(away) <= 1
+    rows, columns = np.mgrid[:160, :160]
+    there = np.stack([columns, rows], axis=2) + 40.5
+    np.testing.assert_allclose(drawn.points_px[10:150, 10:150, :2], there[10:150, 10:150], atol=0.1)
 
 
-def test_turning_moves_the_nose_as_the_model_says(surface: FaceSurface) -> None:
-    """A white nose on a black head turns up where the turned model has its nose."""
+def white_nose(surface: FaceSurface) -> tuple[Relief, np.ndarray, np.ndarray]:
+    """The relief of a black head with a white nose; its vertices and the nose's tip, in pixels."""
     head = surface.mean_cm * 6.0 * (1, -1, 1) + (120, 120, 0)
     tip = head[surface.linear_mm.landmark_vertices[30]]
     photo = np.zeros((240, 240, 3), np.uint8)
     rows, columns = np.mgrid[:240, :240]
     photo[np.hypot(columns - tip[0], rows - tip[1]) < 5] = 255
     seen = rasterize(head[:, :2], surface.head_triangles, (240, 240), head[:, 2]).is_covered
-    centre = np.array([120.0, 120.0, 0.0])
-    relief = make_relief(photo, seen, head, surface.head_triangles, centre, 6.0)
+    return make_relief(photo, seen, head, surface.head_triangles, CENTRE_PX, 6.0), head, tip
+
+
+CENTRE_PX = np.array([120.0, 120.0, 0.0])
+
+
+def seen_at(relief: Relief, turn: np.ndarray) -> np.ndarray:
+    """Column and row of what is white in the turned relief."""
+    drawn = render_turned(relief, turn, CENTRE_PX, np.array([80.0, 80.0]), 1.0, 160)
+    return np.argwhere(drawn.colors[..., 0] > 128).mean(axis=0)[::-1]
+
+
+def meant_at(point_px: np.ndarray, turn: np.ndarray) -> np.ndarray:
+    moved: np.ndarray = ((point_px - CENTRE_PX) * (1, -1, 1)) @ turn.T * (1, -1, 1) + (80, 80, 0)
+    return moved[:2]
+
+
+def test_turning_moves_the_nose_as_the_model_says(surface: FaceSurface) -> None:
+    """A white nose on a black head turns up where the turned model has its nose."""
+    relief, _, tip = white_nose(surface)
     turn = turn_about_y(45)
-    drawn, _, _ = render_turned(relief, turn, centre, np.array([80.0, 80.0]), 1.0, 160)
-    white = np.argwhere(drawn[..., 0] > 128)
-    moved = ((tip - centre) * (1, -1, 1)) @ turn.T * (1, -1, 1) + (80, 80, 0)
-    np.testing.assert_allclose(white.mean(axis=0)[::-1], moved[:2], atol=4)
+    np.testing.assert_allclose(seen_at(relief, turn), meant_at(tip, turn), atol=4)
+
+
+def test_another_shape_takes_the_photo_along(surface: FaceSurface) -> None:
+    """The nose turns up where the deformed head has it, not where the photo had it."""
+    relief, _, tip = white_nose(surface)
+    moves_px = 6.0 * 3.0 * surface.basis_cm[:3].sum(axis=0) * (1, -1, 1) - (0, 0, 25)
+    move = moves_px[surface.linear_mm.landmark_vertices[30]]
+    other = relief.deformed(moves_px, surface.head_triangles)
+    for yaw_deg in (0.0, 60.0):
+        turn = turn_about_y(yaw_deg)
+        np.testing.assert_allclose(seen_at(other, turn), meant_at(tip + move, turn), atol=4)
+    away = np.linalg.norm(meant_at(tip + move, turn) - meant_at(tip, turn))
+    assert away > 15  # what is tested is more than the tolerance
+
+
+def head_frame_cm(surface: FaceSurface) -> np.ndarray:
+    """(240, 240, 3) where on the mean head each pixel lies, seen from the front."""
+    flat = surface.mean_cm[:, :2] * (6.0, -6.0) + 120
+    raster = rasterize(flat, surface.head_triangles, (240, 240), surface.mean_cm[:, 2])
+    return raster.interpolate(surface.mean_cm, surface.head_triangles)
+
+
+def test_the_seam_on_the_sides_goes_and_the_face_stays(surface: FaceSurface) -> None:
+    head_cm = head_frame_cm(surface)
+    person = np.any(head_cm != 0, axis=2)
+    photo = np.where(person[..., None], 180, 90).astype(np.uint8).repeat(3, axis=2)
+    seam = person & (head_cm[..., 2] < 1.2) & (np.abs(head_cm[..., 0]) > 5.5)
+    seam &= np.abs(head_cm[..., 1]) < 9
+    assert seam.sum() > 100
+    photo[seam] = 0
+    front = person & (head_cm[..., 2] > 9) & (np.abs(head_cm[..., 0]) < 3)
+    for seed in range(3):
+        new = without_seam(photo, head_cm, person, np.random.default_rng(seed))
+        np.testing.assert_array_equal(new[front], photo[front])
+        assert new[seam].mean() > 150
+
+
+def test_hair_lies_behind_its_line_and_above_its_end(surface: FaceSurface) -> None:
+    head_cm = head_frame_cm(surface)
+    reach = np.full(7, 3.0)
+    cut = Haircut(reach, ends_cm=-2.0, color=np.array([10.0, 200.0, 10.0]), streaks=0.0)
+    skin = np.full((240, 240, 3), 100.0)
+    painted = paint_hair(skin, head_cm, cut, np.random.default_rng(0))
+    is_hair = painted[..., 1] > 190
+    person = np.any(head_cm != 0, axis=2)
+    behind = person & (head_cm[..., 2] < 1) & (head_cm[..., 1] > 0)
+    assert behind.sum() > 100
+    assert is_hair[behind].mean() > 0.95
+    kept = person & ((head_cm[..., 2] > 5.5) | (head_cm[..., 1] < -4.5))
+    assert not is_hair[kept].any()
+    np.testing.assert_allclose(painted[kept], 100.0, atol=1.0)
+
+
+def test_haircuts_differ_and_stay_off_the_face() -> None:
+    cuts = [Haircut.draw(None, np.random.default_rng(seed)) for seed in range(50)]
+    assert min(cut.ends_cm for cut in cuts) < -8
+    assert max(cut.ends_cm for cut in cuts) > 1
+    at_eyes = [cut.reach_cm[4] for cut in cuts]
+    assert np.std(at_eyes) > 0.5
+    assert max(at_eyes) <= 5.5  # the outer corner of the eye lies at about 6
+    own = np.array([200.0, 10.0, 10.0])
+    kept = [Haircut.draw(own, np.random.default_rng(seed)).color is own for seed in range(50)]
+    assert 0.5 < np.mean(kept) < 1.0
 
 
 def test_a_folder_gives_pictures_and_maps(tmp_path: Path) -> None:

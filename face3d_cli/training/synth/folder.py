@@ -26,7 +26,8 @@ from face3d_cli.training.synth.fit import (
     learn_correspondence,
     yaw_of_points_deg,
 )
-from face3d_cli.training.synth.make import MAP_PX, PX_PER_CM, Sample, samples_of_photo
+from face3d_cli.training.synth.make import samples_of_photo
+from face3d_cli.training.synth.sample import MAP_PX, PX_PER_CM, Sample
 from face3d_cli.training.synth.surface import face_surface
 
 PHOTOS_PER_PART = 64

@@ -10,14 +10,14 @@ After Zhu et al. 2016, "Face Alignment Across Large Poses" (3DDFA), section 4 (f
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 
 from face3d_cli.arrays import FloatArray, Mask, Points3, RgbImage, Triangles
 from face3d_cli.core.fill import push_pull
-from face3d_cli.core.raster import rasterize
+from face3d_cli.core.raster import Raster, rasterize
 
 GRID_STEP_PX = 3
 CLOSE_OVER_PX = 22  # width of the band around the outline that becomes the back
@@ -34,12 +34,22 @@ class Relief:
         points_px: (V, 3) x right, y down, z nearer, in pixels of the source square.
         places_px: (V, 2) where in the source square each point has its colour.
         triangles: (F, 3).
+        head: which triangle of the head each point lies on, as a picture.
     """
 
     source: RgbImage
     points_px: Points3
     places_px: FloatArray
     triangles: Triangles
+    head: Raster
+
+    def deformed(self, moves_px: Points3, head_triangles: Triangles) -> Relief:
+        """The surface when (V, 3) the head's vertices move; what is around it moves along."""
+        covered = self.head.is_covered.astype(np.float32)
+        on_head = self.head.interpolate(moves_px.astype(np.float32), head_triangles)
+        around = push_pull(on_head, covered)
+        moves = np.where(covered[..., None] > 0, on_head, around)
+        return replace(self, points_px=self.points_px + moves.reshape(-1, 3))
 
 
 def make_relief(
@@ -108,6 +118,7 @@ def make_relief(
         np.stack([x, y, z], axis=2).reshape(-1, 3),
         np.stack([place_x, place_y], axis=2).reshape(-1, 2),
         triangles,
+        raster,
     )
 
 
@@ -131,6 +142,25 @@ def _grid_triangles(size: int) -> Triangles:
     return np.concatenate([np.stack([a, c, b], axis=1), np.stack([b, c, d], axis=1)])
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """A turned relief as a picture; everything is zero where nothing is.
+
+    Attributes:
+        colors: (H, W, 3).
+        alpha: (H, W) coverage, 0..1.
+        normals: (H, W, 3) y up.
+        places_px: (H, W, 2) where in the source square each pixel has its colour.
+        points_px: (H, W, 3) what point of the relief it shows.
+    """
+
+    colors: RgbImage
+    alpha: FloatArray
+    normals: FloatArray
+    places_px: FloatArray
+    points_px: FloatArray
+
+
 def render_turned(
     relief: Relief,
     turn: FloatArray,
@@ -138,7 +168,7 @@ def render_turned(
     target_centre_px: FloatArray,
     zoom: float,
     size: int,
-) -> tuple[RgbImage, FloatArray, FloatArray]:
+) -> Drawn:
     """Turn a relief about a point and draw it.
 
     Args:
@@ -148,9 +178,6 @@ def render_turned(
         target_centre_px: (2,) where that point is drawn.
         zoom: pixels drawn for each pixel of the source.
         size: side of the picture.
-
-    Returns:
-        Colours, coverage 0..1 and (size, size, 3) normals (y up), all zero where nothing is.
     """
     up = np.array([1.0, -1.0, 1.0])
     turned = ((relief.points_px - centre_px) * up) @ turn.T * (zoom * up)
@@ -169,4 +196,10 @@ def render_turned(
          np.ones_like(depth)]
     )  # fmt: skip
     normals /= np.linalg.norm(normals, axis=2, keepdims=True)
-    return np.asarray(colors, np.uint8), cv2.GaussianBlur(covered, (0, 0), 0.6), normals
+    return Drawn(
+        np.asarray(colors, np.uint8),
+        cv2.GaussianBlur(covered, (0, 0), 0.6),
+        normals,
+        places,
+        raster.interpolate(relief.points_px.astype(np.float32), relief.triangles),
+    )
