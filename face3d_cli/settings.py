@@ -510,7 +510,7 @@ class PositionMapSettings:
     )
     mesh_px: int = 128
     noise_mm: float = 0.3
-    doubt_from: float = 0.02
+    doubt_from: float = 0.015
     sure_below: float = 0.015
 
 

@@ -33,7 +33,7 @@ def tell_doubts(photo: str, faces: Sequence[FaceReconstruction]) -> None:
         if face.doubt is not None and face.doubt > PositionMapSettings.doubt_from:
             output.talk(
                 f"{photo}: face {index} is in doubt ({100 * face.doubt:.0f} % apart in the mirror, "
-                f"{100 * PositionMapSettings.doubt_from:.0f} % is usual at most): look at it"
+                f"{100 * PositionMapSettings.doubt_from:.1f} % is usual at most): look at it"
             )
 
 
