@@ -558,7 +558,7 @@ class SynthSettings:
             deviations.
         relight: strongest change of light.
         new_sides_share: of turned pictures whose sides are painted anew,
-        hair_share: and of those with another haircut.
+        hair_share: and of turned pictures that get another haircut, whatever their sides.
         fit: of the face behind each photo.
     """
 
