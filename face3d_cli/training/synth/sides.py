@@ -16,7 +16,7 @@ from face3d_cli.arrays import FloatArray, Mask, RgbImage
 from face3d_cli.core.fill import push_pull
 
 Rng = np.random.Generator
-# Heights in the head's frame (cm, y up; the eyes are at 3.4, the chin at -7.6), from the crown down.
+# Heights in the head's frame (cm, y up; eyes at 3.4, chin at -7.6), from the crown down.
 _HEIGHTS_CM = np.array([14.0, 9.0, 6.0, 3.0, 0.0, -3.0, -8.0])
 # How far forward (z, cm) hair may reach at these heights: cut short, and hanging over the face.
 _SHORT_CM = np.array([9.0, 6.0, 3.5, 1.0, 0.0, -1.5, -3.0])
