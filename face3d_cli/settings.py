@@ -272,6 +272,7 @@ class SegmentationSettings:
     face_margin: float = 2.4
     tile_px: int = 1024
     tile_overlap_px: int = 128
+    class_balance: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -521,6 +522,7 @@ class LabelFitSettings:
     Attributes:
         linear: how points pull at the face; spread of expressions and noise of the points were
             chosen on several photos of the same people (`docs/benchmarks.md`, Position maps).
+        turn_spread_deg: how well the teacher's points, as a rigid body, tell the head's turn.
         max_error: mean distance of the teacher's points over sqrt(w h) of the inner landmarks' box,
             beyond which a photo is dropped.
         max_spread_mm: a point that wanders more between photos is not used,

@@ -61,6 +61,19 @@ class Lens:
 
 
 @dataclass(frozen=True)
+class RotationPrior:
+    """How a head is turned, as something else saw it.
+
+    Attributes:
+        rotation: (3, 3) from the model's axes to the camera's (y up).
+        spread_deg: standard deviation about each axis.
+    """
+
+    rotation: FloatArray
+    spread_deg: float
+
+
+@dataclass(frozen=True)
 class FacePoints:
     """What is known of a face in one photo.
 
@@ -69,12 +82,14 @@ class FacePoints:
         dense: more points, where a network gave them.
         landmark_weights: (68,) how far each landmark is trusted, 0 to 1; None trusts all.
         lens: of a perspective camera; None fits a scaled-orthographic one.
+        turn: how the head is turned, where that is known.
     """
 
     landmarks_px: Points2
     dense: DensePoints | None = None
     landmark_weights: FloatArray | None = None
     lens: Lens | None = None
+    turn: RotationPrior | None = None
 
     @property
     def size_px(self) -> float:
@@ -308,6 +323,10 @@ class _Photo:
             slack = np.full(_CAMERA, noise.dense_slack)
             slack[4:] *= size
             parts.append(_forgiving(rows_, residuals, slack))
+        if (turn := self.points.turn) is not None:
+            away = Rotation.from_matrix(self.rotation @ turn.rotation.T).as_rotvec()
+            spread_rad = np.radians(turn.spread_deg)
+            parts.append((np.eye(3, jacobian.shape[-1]) / spread_rad, away / spread_rad))
         return np.concatenate([a for a, _ in parts]), np.concatenate([b for _, b in parts])
 
     def _jacobian(self, rows: _Rows, shape: FloatArray) -> tuple[FloatArray, Points3]:

@@ -16,6 +16,7 @@ from face3d_cli.stages.linear_fit import (
     DensePoints,
     FacePoints,
     Lens,
+    RotationPrior,
     _solve_bounded,
     fit_linear_face,
 )
@@ -179,6 +180,23 @@ def test_dense_points_bring_the_depth_that_landmarks_lack(model):
     sure = LinearFitSettings(dense_noise=0.03, dense_depth_noise=0.03)
     dense_fit = fit_linear_face(model, [FacePoints(points, dense)], sure)
     assert np.linalg.norm(dense_fit.shape - shape) < 0.5 * np.linalg.norm(sparse_fit.shape - shape)
+
+
+def test_a_known_turn_is_kept_as_far_as_it_is_sure(model):
+    rng = np.random.default_rng(7)
+    camera = camera_of()
+    points = seen(model, np.zeros(NUM_SHAPES), np.zeros(NUM_EXPRESSIONS), camera)
+    points = points + rng.normal(0, 3.0, points.shape)
+
+    def apart_deg(spread_deg):
+        turn = None if spread_deg is None else RotationPrior(camera.rotation, spread_deg)
+        found = fit_linear_face(model, [FacePoints(points, turn=turn)]).photos[0].camera
+        return np.degrees(Rotation.from_matrix(found.rotation @ camera.rotation.T).magnitude())
+
+    free, sure, unsure = apart_deg(None), apart_deg(0.1), apart_deg(1e3)
+    assert sure < 0.1 < 0.5 * free
+    assert sure < apart_deg(1.0) < free
+    assert unsure == pytest.approx(free, rel=1e-3)
 
 
 def test_closed_lids_and_lips_stay_closed(model):

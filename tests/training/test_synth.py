@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -104,6 +105,29 @@ def test_the_fit_finds_a_known_face_again(surface: FaceSurface) -> None:
     )
     away = np.linalg.norm((meant - got)[:NARROW_FACE_END, :2], axis=1)
     assert np.median(away) < 0.1 * 9.0  # a millimetre
+
+
+def test_the_teacher_tells_how_the_head_is_turned(surface: FaceSurface) -> None:
+    """Landmarks that would turn the head do so less, the surer the teacher's depths are."""
+    known = FittedFace(
+        np.zeros(len(surface.basis_cm)),
+        turn_about_y(20),
+        9.0,
+        np.array([300.0, -200.0, 0.0]),
+        0.0,
+    )
+    pairs = teacher_of(surface)
+    points = fake_points(surface, known, pairs)
+    further = replace(known, rotation=turn_about_y(26))
+    points[MEDIAPIPE_68, :2] = fake_points(surface, further, pairs)[MEDIAPIPE_68, :2]
+
+    def yaw_deg(spread_deg: float) -> float:
+        settings = LabelFitSettings(turn_spread_deg=spread_deg)
+        found = fit_face(surface, GREY, points, pairs, settings)
+        return PoseDegrees.from_rotation(found.rotation).yaw
+
+    assert yaw_deg(0.01) == pytest.approx(20, abs=0.5)
+    assert 20 < yaw_deg(1.5) < yaw_deg(100.0)
 
 
 def test_points_that_are_no_face_fit_badly(surface: FaceSurface) -> None:

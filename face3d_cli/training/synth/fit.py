@@ -4,6 +4,8 @@ MediaPipe's points are not marked on ICT-FaceKit, and its landmarks are not thos
 brows lie 5 mm beside dlib's). Where they lie is learnt from frontal photos whose faces were fitted
 to dlib's landmarks, whose places are known (`stages/ict_points.py`). Near the front dlib's own
 landmarks, where both agree, are nearer to the shape; beyond, MediaPipe's stand in for them.
+How the head is turned, which landmarks of one photo hardly tell from its shape, and the outline are
+MediaPipe's always.
 """
 
 from __future__ import annotations
@@ -17,11 +19,18 @@ from scipy.spatial import cKDTree
 from face3d_cli.arrays import FloatArray, Points2, Points3, RgbImage
 from face3d_cli.core.landmarks68 import JAW, MIRRORED, NUM_LANDMARKS, RIGHT_EYE, bounding_box
 from face3d_cli.core.linear_face import Indices, LinearFace
+from face3d_cli.core.similarity import fit_similarity
 from face3d_cli.errors import StageError
 from face3d_cli.settings import DetectionSettings, LabelFitSettings
 from face3d_cli.stages.detection import detect_faces
 from face3d_cli.stages.landmarks import predict_landmarks
-from face3d_cli.stages.linear_fit import DensePoints, FaceInPhoto, FacePoints, fit_linear_face
+from face3d_cli.stages.linear_fit import (
+    DensePoints,
+    FaceInPhoto,
+    FacePoints,
+    RotationPrior,
+    fit_linear_face,
+)
 from face3d_cli.training.synth.surface import FaceSurface
 
 # MediaPipe's points at the 68 landmarks; the jaw's are on the visible outline.
@@ -203,11 +212,16 @@ def fit_face(
     """
     landmarks = predicted_landmarks(photo, points, settings)
     model = surface.linear_mm
+    theirs = points[MEDIAPIPE_68, :2]
     if landmarks is None:
-        landmarks, model = points[MEDIAPIPE_68, :2], pairs.face
+        landmarks, model = theirs, pairs.face
+    else:
+        landmarks = np.concatenate([theirs[JAW], landmarks[JAW.stop :]])
     target = points[pairs.point] * TEACHER_AXES
     dense = DensePoints(pairs.vertex, target, np.ones(len(target)))
-    fit = fit_linear_face(model, [FacePoints(landmarks, dense)], settings.linear)
+    aligned = fit_similarity(model.mean_mm[pairs.vertex], target * (1.0, -1.0, 1.0))
+    turn = RotationPrior(aligned.rotation, settings.turn_spread_deg)
+    fit = fit_linear_face(model, [FacePoints(landmarks, dense, turn=turn)], settings.linear)
     (face,) = fit.photos
     shape_mm = model.vertices_mm(fit.shape, face.expression)[pairs.vertex]
     away = np.linalg.norm(face.camera.project(shape_mm) - target[:, :2], axis=1)
