@@ -265,6 +265,8 @@ class SegmentationSettings:
         face_margin: side of that square over the longer side of the face's box.
         tile_px: a side longer than this is seen in tiles of this size.
         tile_overlap_px: shared by neighbouring tiles, and faded from one into the other.
+        class_balance: how far rare classes are preferred: 0 gives each pixel its most probable
+            class, 1 treats all classes as if they were equally frequent.
     """
 
     long_side_px: int | None = None
@@ -537,6 +539,7 @@ class LabelFitSettings:
             expression_spread=0.25, dense_noise=0.12, dense_depth_noise=0.5
         )
     )
+    turn_spread_deg: float = 1.5
     max_error: float = 0.04
     max_spread_mm: float = 2.5
     max_snap_mm: float = 1.0

@@ -99,7 +99,7 @@ def _segment(options: Options) -> Task:
 
     faces = options.pop("faces")
     return SegmentTask(
-        settings=segmentation_settings(options.pop("size")),
+        settings=segmentation_settings(options.pop("size"), options.pop("class_balance")),
         class_set=options.pop("classes"),
         faces=parse_faces(faces) if faces else None,
         weights=_absolute(options.pop("weights")),

@@ -8,12 +8,14 @@ from typing import Annotated, Any, Literal
 import typer
 
 from face3d_cli.cli import output
-from face3d_cli.cli.options import DetectorOpt, JsonObjectOpt
+from face3d_cli.cli.options import ClassBalanceOpt, DetectorOpt, JsonObjectOpt
+from face3d_cli.cli.segment import segmentation_settings
 from face3d_cli.settings import (
     DetectionSettings,
     MethodName,
     PositionMapSettings,
     ReconstructSettings,
+    SegmentationSettings,
 )
 
 PrnetWeightsOpt = Annotated[
@@ -60,6 +62,7 @@ def segmentation(
             min=0, metavar="PX", help="Long side at which the network sees the photo; 0: its own."
         ),
     ] = None,
+    class_balance: ClassBalanceOpt = SegmentationSettings.class_balance,
     as_json: JsonObjectOpt = False,
 ) -> None:
     """Segment every labelled photo of a data set and compare, at the photos' own size.
@@ -69,9 +72,8 @@ def segmentation(
     Example: face3d evaluate segmentation fasseg/multipose01 --protocol fasseg
     """
     from face3d_cli.evaluation.segmentation import evaluate_segmentation
-    from face3d_cli.settings import SegmentationSettings
 
-    settings = SegmentationSettings(long_side_px=size)
+    settings = segmentation_settings(size, class_balance)
     with output.progress(None, "segmenting") as advance:
         report = evaluate_segmentation(
             folder,

@@ -28,6 +28,13 @@ JsonObjectOpt = Annotated[bool, typer.Option("--json", help="One JSON object on 
 FacesOpt = Annotated[
     str, typer.Option(metavar="largest|all|N", help="Which faces; kept from left to right.")
 ]
+ClassBalanceOpt = Annotated[
+    float,
+    typer.Option(
+        min=0.0, max=1.0, metavar="0..1",
+        help="Prefer rare classes: finds more of eyes and lips, and claims too much of them.",
+    ),
+]  # fmt: skip
 DetectorOpt = Annotated[
     DetectorName, typer.Option(help="auto: HOG, then YuNet if pulled, else dlib's CNN.")
 ]

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from face3d_cli.cli.options import JsonOpt, OutOpt, PhotosArg, parse_faces
+from face3d_cli.cli.options import ClassBalanceOpt, JsonOpt, OutOpt, PhotosArg, parse_faces
 from face3d_cli.cli.photos import PhotoOutcome, run_photos, targets_of
 from face3d_cli.errors import UsageError
 from face3d_cli.settings import ClassSet, SegmentationSettings
@@ -42,6 +42,7 @@ def segment(
             min=0, metavar="PX", help="Long side at which the network sees the photo; 0: its own."
         ),
     ] = None,
+    class_balance: ClassBalanceOpt = SegmentationSettings.class_balance,
     weights: Annotated[
         Path | None,
         typer.Option(
@@ -65,7 +66,8 @@ def segment(
     if len(set(everything)) < len(everything):
         raise UsageError("-o and --overlay name the same file", hint="give one another name")
 
-    settings, wanted = segmentation_settings(size), parse_faces(faces) if faces else None
+    settings = segmentation_settings(size, class_balance)
+    wanted = parse_faces(faces) if faces else None
     from face3d_cli.pipeline.segment import segment_file
 
     def one_photo(photo: str) -> PhotoOutcome:
@@ -78,6 +80,6 @@ def segment(
     run_photos(photos, one_photo, as_json=as_json, text="segmenting")
 
 
-def segmentation_settings(size: int | None) -> SegmentationSettings:
-    """What `--size` says, for one photo or a batch of them."""
-    return SegmentationSettings(long_side_px=size)
+def segmentation_settings(size: int | None, class_balance: float) -> SegmentationSettings:
+    """What `--size` and `--class-balance` say, for one photo, a batch or a data set."""
+    return SegmentationSettings(long_side_px=size, class_balance=class_balance)

@@ -76,6 +76,17 @@ OCCLUDERS = ("glasses", "hair", "hat", "clothes")
 # clothes as background (read off its photos).
 FASSEG_NAMES: tuple[str, ...] = ("background", "skin", "hair", "eyes", "nose", "mouth")
 NAMES_OF: dict[ClassSet, tuple[str, ...]] = {"all": CLASS_NAMES, "fasseg": FASSEG_NAMES}
+# How much of the photos each class covers, left and right alike: CelebAMask-HQ's training part, and
+# those of FASSEG's frontal02 and multipose01.
+# fmt: off
+PIXEL_SHARES: dict[ClassSet, tuple[float, ...]] = {
+    "all": (
+        0.280, 0.251, 0.0041, 0.0041, 0.0022, 0.0022, 0.0021, 0.0043, 0.0043,
+        0.0207, 0.0041, 0.0028, 0.0067, 0.0419, 0.314, 0.0159, 0.0363, 0.0025,
+    ),
+    "fasseg": (0.196, 0.420, 0.345, 0.0078, 0.0217, 0.0098),
+}
+# fmt: on
 FASSEG_COLORS: RgbImage = np.array(
     [(255, 0, 0), (255, 255, 0), (127, 0, 0), (0, 0, 255), (0, 255, 255), (0, 255, 0)],
     dtype=np.uint8,

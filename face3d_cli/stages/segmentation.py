@@ -18,7 +18,7 @@ import numpy as np
 
 from face3d_cli.arrays import FloatArray, LabelImage, RgbImage, check_shape
 from face3d_cli.core.face_box import FaceBox
-from face3d_cli.core.segmentation_classes import NAMES_OF
+from face3d_cli.core.segmentation_classes import NAMES_OF, PIXEL_SHARES
 from face3d_cli.errors import ModelError
 from face3d_cli.networks.runner import current_runner
 from face3d_cli.networks.unet_onnx import unet_onnx
@@ -37,7 +37,7 @@ class Segmentation:
     Attributes:
         labels: (H, W) index into `core.segmentation_classes.CLASS_NAMES`, or into `FASSEG_NAMES`
             when FASSEG's classes were asked for.
-        logits: (classes, h, w) float32 as the network gave them, coarser than the photo.
+        logits: (classes, h, w) float32, coarser than the photo.
     """
 
     labels: LabelImage
@@ -79,6 +79,9 @@ def segment_photo(
     Raises:
         ModelError: the weights are missing or damaged.
         ShapeError: the photo is not (H, W, 3).
+
+    Source: class_balance is logit adjustment, Menon et al. 2021, "Long-tail learning via logit
+    adjustment", section 4.1.
     """
     check_shape(image, (None, None, 3), "image")
     network = _network(weights, classes)
@@ -92,7 +95,14 @@ def segment_photo(
         # Large faces first: a small face in front of one is looked at more closely.
         for box in sorted(faces, key=lambda face: -face.area):
             _look_closer(network, image, box, logits, settings)
+    if settings.class_balance:
+        logits = logits - settings.class_balance * _log_shares(classes)
     return Segmentation(_strongest(logits, image.shape[1::-1]), logits)
+
+
+def _log_shares(classes: ClassSet) -> FloatArray:
+    """(classes, 1, 1) logarithm of how much of the training photos each class covers."""
+    return np.log(np.array(PIXEL_SHARES[classes], np.float32))[:, None, None]
 
 
 def _logits_at(

@@ -106,6 +106,27 @@ def test_a_small_face_is_found_again_from_close_by(portrait: np.ndarray) -> None
     assert near.logits.shape == (18, 900, 1200)
 
 
+@pytest.mark.parametrize("class_set", ["all", "fasseg"])
+def test_balanced_classes_give_rare_ones_more_room(
+    portrait: np.ndarray, class_set: ClassSet
+) -> None:
+    names, shares = classes.NAMES_OF[class_set], np.array(classes.PIXEL_SHARES[class_set])
+    assert len(shares) == len(names)
+    assert shares.sum() == pytest.approx(1.0, abs=0.01)
+    usual = segment_photo(portrait, classes=class_set)
+    balanced = segment_photo(portrait, SegmentationSettings(class_balance=0.5), classes=class_set)
+    rare = shares < 0.03
+    before, after = (
+        np.bincount(found.labels.ravel(), minlength=len(names)) for found in (usual, balanced)
+    )
+    assert after[rare].sum() > 1.05 * before[rare].sum()
+    assert after[~rare].sum() > 0.9 * before[~rare].sum()
+    odds = usual.probabilities()[rare] / usual.probabilities()[0]
+    expected = odds * ((shares[0] / shares[rare]) ** 0.5)[:, None, None]
+    found = balanced.probabilities()[rare] / balanced.probabilities()[0]
+    np.testing.assert_allclose(np.median(found / expected), 1.0, rtol=1e-3)
+
+
 def test_tiles_say_the_same_as_the_whole(tiny_weights: Path) -> None:
     image = noise(200, 304)
     whole = segment_photo(image, SegmentationSettings(long_side_px=0), weights=tiny_weights)
