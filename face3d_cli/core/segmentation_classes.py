@@ -76,8 +76,8 @@ OCCLUDERS = ("glasses", "hair", "hat", "clothes")
 # clothes as background (read off its photos).
 FASSEG_NAMES: tuple[str, ...] = ("background", "skin", "hair", "eyes", "nose", "mouth")
 NAMES_OF: dict[ClassSet, tuple[str, ...]] = {"all": CLASS_NAMES, "fasseg": FASSEG_NAMES}
-# How much of the photos each class covers, left and right alike: CelebAMask-HQ's training part, and
-# those of FASSEG's frontal02 and multipose01.
+# How much of the photos each class covers, left and right alike: of CelebAMask-HQ's training part
+# (every third photo), and of those of FASSEG's frontal02 and multipose01.
 # fmt: off
 PIXEL_SHARES: dict[ClassSet, tuple[float, ...]] = {
     "all": (
