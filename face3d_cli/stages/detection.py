@@ -56,6 +56,7 @@ def detect_faces(
     Large photos are searched at `settings.search_long_side_px` first. "auto" asks HOG, and where it
     is not certain of a face, YuNet when that model is in the store, else dlib's CNN. HOG's weak
     answers are as often a sleeve or a flag as a turned face: only "hog" takes them as they are.
+    When nothing is found, "auto" searches the photo once more on either side and upside down.
 
     Args:
         image: (H, W, 3) photo.
@@ -64,7 +65,8 @@ def detect_faces(
             first search that finds any.
 
     Returns:
-        Boxes in HOG's convention (brows to chin, square) in image pixels; empty when there is none.
+        Boxes in HOG's convention (brows to chin, square) in image pixels, rolled where the face is
+        known to be; empty when there is none.
 
     Raises:
         ModelError: a detector's model is missing.
@@ -73,16 +75,43 @@ def detect_faces(
     if min(image.shape[:2]) < MIN_PHOTO_PX:
         return []
     found: list[FaceBox] = []
-    for search, long_side_px in _searches(settings, max(image.shape[:2])):
+    plan = _searches(settings, max(image.shape[:2]))
+    for search, long_side_px in plan:
         for box in _search_at(search, image, long_side_px):
             if all(box.overlap(other) < SAME_FACE_OVERLAP for other in found):
                 found.append(box)
         if found and not want_all:
             break
+    if not found and settings.detector == "auto":
+        found = _found_turned(image, plan)
     return sorted(found, key=lambda box: box.center)
 
 
 Search = Callable[[RgbImage], list[FaceBox]]
+
+
+def _found_turned(image: RgbImage, plan: list[tuple[Search, int]]) -> list[FaceBox]:
+    """What a detector finds when the photo is turned by quarters, where it is surest."""
+    smallest = min(side for _, side in plan)
+    for search in [search for search, side in plan if side == smallest]:
+        ways = []
+        for quarters in (1, 2, 3):
+            turned = np.ascontiguousarray(np.rot90(image, quarters))
+            if boxes := _search_at(search, turned, smallest):
+                ways.append([_turned_back(box, quarters, turned) for box in boxes])
+        if ways:
+            return max(ways, key=lambda boxes: max(box.score or 0.0 for box in boxes))
+    return []
+
+
+def _turned_back(box: FaceBox, quarters: int, turned: RgbImage) -> FaceBox:
+    """The box in the photo that `turned` was made of by quarters, against the clock."""
+    height, width = turned.shape[:2]
+    for _ in range(quarters):
+        x, y = height - box.y - box.height, box.x
+        box = replace(box, x=x, y=y, width=box.height, height=box.width)
+        height, width = width, height
+    return replace(box, roll_rad=math.remainder(box.roll_rad + quarters * math.pi / 2, math.tau))
 
 
 def _searches(settings: DetectionSettings, photo_side_px: int) -> list[tuple[Search, int]]:

@@ -71,6 +71,25 @@ def test_a_rolled_face_gets_a_rolled_box_and_right_landmarks(photo):
     assert landmark_box(turned, box).roll_rad == pytest.approx(np.radians(-40), abs=np.radians(21))
 
 
+@pytest.mark.parametrize("quarters", [1, 2, 3])
+def test_a_photo_that_lies_on_its_side_or_upside_down_is_searched_turned(
+    photo, quarters, monkeypatch
+):
+    (upright,) = detect_faces(photo)
+    landmarks = predict_landmarks(photo, upright)
+    for _ in range(quarters):  # as np.rot90 moves pixels
+        landmarks = np.column_stack([landmarks[:, 1], photo.shape[1] - 1 - landmarks[:, 0]])
+    turned = np.ascontiguousarray(np.rot90(photo, quarters))
+    assert detect_faces(turned, DetectionSettings(detector="hog")) == []
+    for second in ("_cnn", "_yunet"):  # which find rolled faces
+        monkeypatch.setattr(detection, second, lambda image: [])
+    (box,) = detect_faces(turned)
+    assert box.detector == "hog"
+    assert np.cos(box.roll_rad + quarters * np.pi / 2) == pytest.approx(1.0)
+    away = np.linalg.norm(predict_landmarks(turned, box) - landmarks, axis=1)
+    assert away.mean() < 0.02 * upright.width
+
+
 def test_a_small_strong_answer_beside_the_face_does_not_replace_its_box(photo):
     """HOG sees the eye of a profile for a face: the box of another detector stays."""
     (small,) = detect_faces(photo)
