@@ -66,7 +66,7 @@ class LandmarkBoxSettings:
     below_score: float = 1.2
     margin: float = 0.3
     min_score: float = -0.5
-    roll_deg: tuple[float, ...] = (0.0, -20.0, 20.0, -40.0, 40.0, -80.0, 80.0, 180.0)
+    roll_deg: tuple[float, ...] = (0.0, -20.0, 20.0, -40.0, 40.0, -80.0, 80.0)
     face_px: int = 130
     max_shift: float = 0.4
     min_size: float = 0.7
