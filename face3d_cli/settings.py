@@ -332,7 +332,7 @@ class LoopSettings:
     checkpoint_every: int = 250
     seed: int = 0
     num_threads: int = 2  # fixed, so that sums are taken in the same order
-    use_bfloat16: bool = True
+    use_bfloat16: bool | None = None  # None: where the device computes in it
 
 
 @dataclass(frozen=True)

@@ -102,7 +102,12 @@ def unet(
     ] = SegmentationTrainingSettings.held_out_share,
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
     bfloat16: Annotated[
-        bool, typer.Option("--bf16/--float32", help="Compute in bfloat16 where that is safe.")
+        bool | None,
+        typer.Option(
+            "--bf16/--float32",
+            help="Compute in bfloat16; by default where the device is built for it.",
+            show_default=False,
+        ),
     ] = LoopSettings.use_bfloat16,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the checkpoint in the folder.")
@@ -232,7 +237,12 @@ def prnet(
     ] = PositionMapTrainingSettings.held_out_share,
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
     bfloat16: Annotated[
-        bool, typer.Option("--bf16/--float32", help="Compute in bfloat16 where that is safe.")
+        bool | None,
+        typer.Option(
+            "--bf16/--float32",
+            help="Compute in bfloat16; by default where the device is built for it.",
+            show_default=False,
+        ),
     ] = LoopSettings.use_bfloat16,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the checkpoint in the folder.")

@@ -91,3 +91,21 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
     with pytest.raises(StageError, match="not finite at step 0"):
         train(small_network(), broken, SETTINGS, tmp_path)
     assert not (tmp_path / CHECKPOINT).exists()
+
+
+@pytest.mark.parametrize("has_it", [False, True])
+def test_bfloat16_is_for_processors_that_have_it(
+    has_it: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Those without imitate it, many times slower than float32."""
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": has_it})
+    seen: list[bool] = []
+
+    def watched(network: nn.Module, batch: Tensor) -> dict[str, Tensor]:
+        seen.append(torch.is_autocast_enabled("cpu"))
+        return losses_of(network, batch)
+
+    for asked in (None, True, False):
+        settings = replace(SETTINGS, steps=1, use_bfloat16=asked)
+        train(small_network(), Task(batch_at, watched), settings, tmp_path / str(asked))
+    assert seen == [has_it, True, False]
