@@ -41,7 +41,7 @@ def main() -> None:
     network = load_prnet(asked.weights)
     prior = ShapePrior(
         network.shapes.numpy(), network.shape_mean.numpy(), network.shape_modes.numpy(),
-        samples.valid,
+        samples.valid, network.config.perspective,
     )  # fmt: skip
     size = network.config.input_px
     face = samples.valid.copy()
@@ -65,7 +65,8 @@ def main() -> None:
             mm_per_px = 10 / samples.px_per_cm * 128 / size
             kind = "turned" if samples.is_turned[index] else "photos"
             tried = {"as drawn": map_px} | {
-                f"{noise} mm": prior.nearest(map_px * UP, noise) * UP for noise in asked.noise_mm
+                f"{noise} mm": prior.nearest(map_px * UP, noise).map * UP
+                for noise in asked.noise_mm
             }
             for way, each in tried.items():
                 rows.setdefault(f"{kind}, {way}", []).append(

@@ -410,6 +410,7 @@ class PositionMapNetSettings:
             data (and the mean face, moved and turned) can express.
         modes: of the Gaussian of faces that its maps are brought to (`stages/shape_prior.py`); 0
             leaves them as they are drawn.
+        perspective: whether its maps show faces as near cameras do; those of older files do not.
     """
 
     encoder: EncoderName = "resnet18"
@@ -418,6 +419,7 @@ class PositionMapNetSettings:
     widths: tuple[int, ...] = (256, 160, 96, 64, 48)
     shapes: int = 64
     modes: int = 64
+    perspective: bool = True
 
     @property
     def map_px(self) -> int:
@@ -524,6 +526,7 @@ class LabelFitSettings:
     Attributes:
         linear: how points pull at the face; spread of expressions and noise of the points were
             chosen on several photos of the same people (`docs/benchmarks.md`, Position maps).
+        camera_cm: how far away the camera is; a photo does not tell, but infinitely far it is not.
         turn_spread_deg: how well the teacher's points, as a rigid body, tell the head's turn.
         max_error: mean distance of the teacher's points over sqrt(w h) of the inner landmarks' box,
             beyond which a photo is dropped.
@@ -539,6 +542,7 @@ class LabelFitSettings:
             expression_spread=0.25, dense_noise=0.12, dense_depth_noise=0.5
         )
     )
+    camera_cm: float = 150.0
     turn_spread_deg: float = 1.5
     max_error: float = 0.04
     max_spread_mm: float = 2.5
@@ -559,6 +563,8 @@ class SynthSettings:
         sideways_from_deg: which it does from this yaw on.
         yaw_deg: range that the head is turned to, either way.
         pitch_deg: standard deviation of the turn up or down.
+        nearest_camera_cm: the camera of a turned picture is between here and infinitely far away
+            (its inverse is evenly distributed).
         shape_spread: of what is added to the shape of a turned head, in the model's standard
             deviations.
         relight: strongest change of light.
@@ -571,6 +577,7 @@ class SynthSettings:
     sideways_from_deg: float = 20.0
     yaw_deg: tuple[float, float] = (0.0, 92.0)
     pitch_deg: float = 15.0
+    nearest_camera_cm: float = 50.0
     shape_spread: float = 0.8
     relight: float = 0.6
     new_sides_share: float = 0.5

@@ -9,6 +9,47 @@ import numpy as np
 
 from face3d_cli.arrays import FloatArray, Points2, Points3, check_shape
 
+NEAREST = 0.1  # of the way to the pinhole: points do not come nearer than that
+
+
+def enlargement(depth: FloatArray, closeness: float | FloatArray) -> FloatArray:
+    """How many times larger things appear than they would at depth 0.
+
+    Args:
+        depth: towards the viewer, any shape and unit.
+        closeness: 1 / distance of the pinhole from depth 0, in the inverse unit; 0 is far away.
+
+    Source: Hartley & Zisserman, Multiple View Geometry, 2nd ed., section 6.1.
+    """
+    return np.asarray(1.0 / np.maximum(1.0 - closeness * depth, NEAREST))
+
+
+@dataclass(frozen=True)
+class Perspective:
+    """What a near camera does to places that are told in pixels: it enlarges what is nearer.
+
+    Attributes:
+        closeness: 1 / distance of the pinhole from depth 0, in the places' unit; 0 is far away.
+        centre: (2,) the point that does not move.
+    """
+
+    closeness: float
+    centre: Points2
+
+    def apply(self, points: Points3) -> Points3:
+        """(..., 3) places in space where they are seen; depth stays as it is."""
+        seen = points.copy()
+        nearer = enlargement(points[..., 2:], self.closeness)
+        seen[..., :2] = self.centre + nearer * (points[..., :2] - self.centre)
+        return seen
+
+    def undo(self, points: Points3) -> Points3:
+        """(..., 3) places where they are seen in space."""
+        back = points.copy()
+        nearer = enlargement(points[..., 2:], self.closeness)
+        back[..., :2] = self.centre + (points[..., :2] - self.centre) / nearer
+        return back
+
 
 @dataclass(frozen=True)
 class ScaledOrthographicCamera:

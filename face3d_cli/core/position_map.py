@@ -17,18 +17,18 @@ import numpy.typing as npt
 from face3d_cli.arrays import FloatArray, Mask, Points2, Triangles, check_shape
 
 # (u, v) of the 68 iBUG landmarks, origin bottom-left. Eyes, base of the nose and lips are where
-# dlib, trained on iBUG's annotation, puts them in frontal photos (`benchmarks/map_landmarks.py`);
-# jaw, brows and bridge where the mean shape of the published PRNet (300W-LP's annotation) has them,
-# brought to the nearest place of ICT-FaceKit's mean face.
+# dlib, trained on iBUG's annotation, puts them in frontal photos; jaw, brows and bridge where the
+# mean shape of the published PRNet (300W-LP's annotation) has them, brought to the nearest place of
+# ICT-FaceKit's mean face (`benchmarks/map_landmarks.py` prints both).
 # fmt: off
 LANDMARK_UV: Points2 = np.array([
-    (0.0640, 0.6929), (0.0669, 0.5532), (0.0708, 0.4370), (0.0757, 0.3237), (0.0962, 0.2271),
-    (0.1587, 0.1772), (0.2515, 0.1665), (0.3706, 0.1606), (0.5000, 0.1636), (0.6294, 0.1606),
-    (0.7485, 0.1665), (0.8413, 0.1772), (0.9038, 0.2271), (0.9243, 0.3237), (0.9292, 0.4370),
-    (0.9331, 0.5532), (0.9360, 0.6929),
-    (0.1865, 0.8452), (0.2476, 0.8638), (0.3149, 0.8647), (0.3765, 0.8560), (0.4155, 0.8481),
-    (0.5845, 0.8481), (0.6235, 0.8560), (0.6851, 0.8647), (0.7524, 0.8638), (0.8135, 0.8452),
-    (0.5000, 0.7593), (0.5000, 0.6968), (0.5000, 0.6431), (0.5000, 0.5972),
+    (0.0649, 0.6797), (0.0669, 0.5464), (0.0698, 0.4292), (0.0757, 0.3149), (0.0981, 0.2222),
+    (0.1616, 0.1758), (0.2544, 0.1665), (0.3716, 0.1626), (0.5000, 0.1655), (0.6284, 0.1626),
+    (0.7456, 0.1665), (0.8384, 0.1758), (0.9019, 0.2222), (0.9243, 0.3149), (0.9302, 0.4292),
+    (0.9331, 0.5464), (0.9351, 0.6797),
+    (0.1890, 0.8433), (0.2476, 0.8628), (0.3130, 0.8638), (0.3745, 0.8550), (0.4131, 0.8472),
+    (0.5869, 0.8472), (0.6255, 0.8550), (0.6870, 0.8638), (0.7524, 0.8628), (0.8110, 0.8433),
+    (0.5000, 0.7563), (0.5000, 0.6938), (0.5000, 0.6411), (0.5000, 0.5981),
     (0.4179, 0.5361), (0.4540, 0.5209), (0.5000, 0.5211), (0.5460, 0.5209), (0.5821, 0.5361),
     (0.2677, 0.7758), (0.3068, 0.7982), (0.3420, 0.7917), (0.3715, 0.7645), (0.3270, 0.7499),
     (0.3060, 0.7595),
@@ -41,6 +41,9 @@ LANDMARK_UV: Points2 = np.array([
     (0.5456, 0.3137), (0.5000, 0.3086), (0.4544, 0.3137),
 ])
 # fmt: on
+# Whatever the pose, the landmarks' box is nearly centred on this place of the mean face. Pictures
+# are cut about it, and their depth is nought there.
+FACE_CENTRE_CM = np.array([0.0, -1.8, 7.0])
 NECK_BELOW_V = 0.13  # the jaw's lowest landmark lies at 0.16
 # Around eyes, nose and mouth: (u, v) of the bottom-left and the top-right corner.
 FEATURE_BOXES = (

@@ -75,4 +75,6 @@ def _settings_of(path: Path) -> PositionMapNetSettings:
         (length,) = struct.unpack("<Q", handle.read(8))
         header = json.loads(handle.read(length))
     fields = json.loads(header["__metadata__"][METADATA_KEY])
-    return PositionMapNetSettings(**{**fields, "widths": tuple(fields["widths"])})
+    return PositionMapNetSettings(
+        **{"perspective": False, **fields, "widths": tuple(fields["widths"])}
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -189,11 +189,7 @@ def _one_face(
         landmarks_px=position_map.landmarks_px,
         landmarks_3d_m=landmarks * METRES_PER_UNIT["mm"],
         pose=PoseDegrees.from_rotation(camera.rotation),
-        camera=replace(
-            camera,
-            scale_px_per_unit=camera.scale_px_per_unit / METRES_PER_UNIT["mm"],
-            rotation=np.eye(3) if is_posed else camera.rotation,
-        ),
+        camera=(camera.of_turned() if is_posed else camera).in_unit(METRES_PER_UNIT["mm"]),
         mesh=Mesh(
             vertices=vertices,
             triangles=mesh.triangles,
@@ -225,7 +221,7 @@ def _bake(
         usable, shares = found.usable, found.shares
         height, width = usable.shape
         image = image[found.top : found.top + height, found.left : found.left + width]
-        camera = replace(camera, shift_px=camera.shift_px - (found.left, found.top))
+        camera = camera.in_cut((found.left, found.top))
     with timings.measure("texture"):
         baked = bake_texture(
             image, mesh.vertices_mm, mesh.triangles, mesh.uv, camera, settings, usable

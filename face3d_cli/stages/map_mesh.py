@@ -11,7 +11,7 @@ from face3d_cli.arrays import Mask, Points2, Points3, Triangles
 from face3d_cli.core.camera import ScaledOrthographicCamera
 from face3d_cli.core.landmarks68 import LEFT_EYE, RIGHT_EYE
 from face3d_cli.core.position_map import map_triangles, texel_uv
-from face3d_cli.stages.position_map import UP, PositionMap
+from face3d_cli.stages.position_map import PositionMap
 
 MM_PER_CM = 10.0
 
@@ -42,9 +42,8 @@ def mesh_of_map(position_map: PositionMap, size: int) -> MapMesh:
     """
     topology = _topology(position_map.valid.tobytes(), len(position_map.valid), size)
     places = position_map.fine_map(size)[topology.valid]
-    pose = position_map.camera_from_mean
-    placed_cm = pose.undo(places * UP)
-    landmarks_cm = pose.undo(position_map.landmarks * UP)
+    placed_cm = position_map.head_cm(places)
+    landmarks_cm = position_map.head_cm(position_map.landmarks)
     eyes_cm = (landmarks_cm[RIGHT_EYE].mean(axis=0) + landmarks_cm[LEFT_EYE].mean(axis=0)) / 2
     camera = position_map.camera.with_origin(eyes_cm)
     return MapMesh(
@@ -52,9 +51,7 @@ def mesh_of_map(position_map: PositionMap, size: int) -> MapMesh:
         topology.triangles,
         topology.uv,
         (landmarks_cm - eyes_cm) * MM_PER_CM,
-        ScaledOrthographicCamera(
-            camera.rotation, camera.scale_px_per_unit / MM_PER_CM, camera.shift_px
-        ),
+        camera.in_unit(MM_PER_CM),
     )
 
 

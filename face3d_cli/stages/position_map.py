@@ -16,12 +16,23 @@ from typing import Any
 import cv2
 import numpy as np
 
-from face3d_cli.arrays import FloatArray, Mask, Points2, RgbImage, check_shape
-from face3d_cli.core.camera import ScaledOrthographicCamera
+from face3d_cli.arrays import FloatArray, Mask, Points2, Points3, RgbImage, check_shape
+from face3d_cli.core.camera import (
+    Perspective,
+    PerspectiveCamera,
+    ScaledOrthographicCamera,
+    enlargement,
+)
 from face3d_cli.core.crop import Crop, crop_face
 from face3d_cli.core.face_box import FaceBox
 from face3d_cli.core.landmarks68 import JAW, MIRRORED, roll_rad
-from face3d_cli.core.position_map import LANDMARK_UV, landmarks_of, mirrored, sample_map
+from face3d_cli.core.position_map import (
+    FACE_CENTRE_CM,
+    LANDMARK_UV,
+    landmarks_of,
+    mirrored,
+    sample_map,
+)
 from face3d_cli.core.similarity import Similarity, fit_similarity
 from face3d_cli.errors import ModelError
 from face3d_cli.networks.prnet_onnx import prnet_onnx
@@ -34,10 +45,9 @@ from face3d_cli.weights.store import find_model
 _DEFAULTS = PositionMapSettings()
 PUBLISHED = "prnet-resfcn256"
 UP = np.array([1.0, -1.0, 1.0])  # picture axes (y down) to camera axes (y up), and back
-# The crop is centred on this place of the mean face and this wide, whatever the pose.
-FACE_CENTRE_CM = np.array([0.0, -1.8, 7.0])
-CROP_CM = 22.0
+CROP_CM = 22.0  # the side of the square around `FACE_CENTRE_CM` that is looked at
 OTHER_STARTS = ((1.0, 1), (1.0, 2), (1.0, 3), (1.3, 0))  # times the box, quarters of a turn
+FLAT = Perspective(0.0, np.zeros(2))
 RIGID_FROM_V = 0.48  # above the upper lip: what the jaw moves does not tell the pose
 
 
@@ -46,12 +56,15 @@ class PositionMap:
     """One face of a photo.
 
     Attributes:
-        map_px: (M, M, 3) x and y in the photo's pixels, z in the same unit, larger is nearer.
+        map_px: (M, M, 3) x and y where the photo shows a place, z in the same unit, larger is
+            nearer.
         landmarks: (68, 3) the same of the landmarks.
+        perspective: by which places of the photo and places in space differ.
         canonical_cm: (M, M, 3) the mean face, looking ahead: head frame axes, centimetres.
         valid: (FINE, FINE) True where the square holds surface.
         landmark_uv: (68, 2) where the landmarks lie on the square.
-        camera_from_mean: the similarity from the mean face to the camera's axes (y up), pixels.
+        camera_from_mean: the similarity from the mean face to places in space: the camera's axes
+            (y up), pixels as they are at depth 0.
         box: the face's box in the photo, as it was given.
         crop_box: the square that the network saw last.
         doubt: how far the landmarks lie from those seen in the mirrored square, on average, over
@@ -61,6 +74,7 @@ class PositionMap:
 
     map_px: FloatArray
     landmarks: FloatArray
+    perspective: Perspective
     canonical_cm: FloatArray
     valid: Mask
     landmark_uv: Points2
@@ -77,9 +91,23 @@ class PositionMap:
     @property
     def camera(self) -> ScaledOrthographicCamera:
         """Projects head-frame centimetres, with the mean face's origin, into the photo."""
-        found = self.camera_from_mean
-        shift = found.shift[:2] * (1.0, -1.0)
-        return ScaledOrthographicCamera(found.rotation, found.scale, shift)
+        found, closeness = self.camera_from_mean, self.perspective.closeness
+        shift, depth = found.shift[:2] * (1.0, -1.0), float(found.shift[2])
+        if closeness == 0.0:
+            return ScaledOrthographicCamera(found.rotation, found.scale, shift)
+        centre = self.perspective.centre * (1.0, -1.0)
+        nearer = float(enlargement(np.array(depth), closeness))
+        return PerspectiveCamera(
+            found.rotation,
+            found.scale * nearer,
+            centre + nearer * (shift - centre),
+            distance=(1.0 / closeness - depth) / found.scale,
+            centre_px=centre,
+        )
+
+    def head_cm(self, places: Points3) -> Points3:
+        """(N, 3) places of the map (the photo's pixels, y down) in the head's frame."""
+        return self.camera_from_mean.undo(self.perspective.undo(places * UP))
 
     def roll_apart_deg(self, landmarks_px: Points2) -> float:
         """0 to 180: between the line through the eyes and that of other (68, 2) landmarks."""
@@ -164,14 +192,18 @@ def _look(
         if not passes_left:
             seen, doubts = _agreed(network, seen, pictures, settings.doubt_from)
         maps = [_in_photo(each, crop) for each, crop in zip(seen, crops, strict=True)]
+        views = [FLAT] * len(maps)
         if not passes_left and network.prior is not None:
-            maps = [network.prior.nearest(each * UP, settings.noise_mm) * UP for each in maps]
-        poses = [rigid_pose(each, network.canonical_cm, network.valid) for each in maps]
+            likely = [network.prior.nearest(each * UP, settings.noise_mm) for each in maps]
+            maps, views = [each.map * UP for each in likely], [each.perspective for each in likely]
+        in_space = [view.undo(each * UP) * UP for each, view in zip(maps, views, strict=True)]
+        poses = [rigid_pose(each, network.canonical_cm, network.valid) for each in in_space]
         squares = [face_square(pose) for pose in poses]
     return [
         PositionMap(
             map_px=each,
             landmarks=landmarks_of(each, network.landmark_uv),
+            perspective=view,
             canonical_cm=network.canonical_cm,
             valid=network.valid,
             landmark_uv=network.landmark_uv,
@@ -180,7 +212,9 @@ def _look(
             crop_box=square,
             doubt=doubt,
         )
-        for each, pose, box, square, doubt in zip(maps, poses, boxes, used, doubts, strict=True)
+        for each, view, pose, box, square, doubt in zip(
+            maps, views, poses, boxes, used, doubts, strict=True
+        )
     ]
 
 
@@ -272,8 +306,9 @@ class _Network:
             if config.modes:
                 surface = _at_map_size(self.valid, config.map_px)
                 self.prior = ShapePrior(
-                    arrays["shapes"], arrays["shape_mean"], arrays["shape_modes"], surface
-                )
+                    arrays["shapes"], arrays["shape_mean"], arrays["shape_modes"], surface,
+                    config.perspective,
+                )  # fmt: skip
 
     def maps(self, crops: RgbImage) -> FloatArray:
         """(B, M, M, 3) maps, in pixels of the crops, of (B, S, S, 3) crops."""

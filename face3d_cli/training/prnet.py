@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import combinations_with_replacement, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,13 @@ from torch import Tensor
 
 from face3d_cli.arrays import FloatArray, RgbImage
 from face3d_cli.core.landmarks68 import normalised_mean_error
-from face3d_cli.core.position_map import LANDMARK_UV, landmarks_of, sampling_matrix, weight_mask
+from face3d_cli.core.position_map import (
+    FACE_CENTRE_CM,
+    LANDMARK_UV,
+    landmarks_of,
+    sampling_matrix,
+    weight_mask,
+)
 from face3d_cli.errors import StageError, UnreadableInput
 from face3d_cli.io.atomic import atomic_path
 from face3d_cli.networks.prnet import (
@@ -303,20 +309,26 @@ def _describe_faces(network: PositionMapNet, samples: SampleFolder, kept: Indice
 def main_shapes(samples: SampleFolder, kept: Indices, count: int) -> FloatArray:
     """(RIGID_SHAPES + count, M * M) orthonormal planes of which any coordinate of a map is made.
 
-    The first are one and the mean face's x, y and z; then come the main axes of the coordinates of
-    all shapes, each as strong as it is in the samples.
+    The first are one and the mean face's x, y and z, and for faces in perspective their products
+    (what is seen is enlarged by its depth; both are combinations of x, y and z, whatever the pose);
+    then come the main axes of the coordinates of all shapes, each as strong as it is in the
+    samples.
     """
     texels = samples.valid.size
     mean = samples.mean_cm.reshape(texels, 3)
     rigid, _ = np.linalg.qr(np.column_stack([np.ones(texels), mean]))
     strength = samples.coefficients[kept].std(axis=0)[:, None, None]
     shapes = samples.basis_cm.reshape(-1, texels, 3) * strength
+    if samples.closeness_per_cm.any():
+        away = mean - FACE_CENTRE_CM
+        products = [away[:, i] * away[:, j] for i, j in combinations_with_replacement(range(3), 2)]
+        rigid, _ = np.linalg.qr(np.column_stack([rigid, *products]))
     planes = shapes.transpose(0, 2, 1).reshape(-1, texels)
     planes = planes - (planes @ rigid) @ rigid.T
     _, _, axes = np.linalg.svd(planes, full_matrices=False)
     found = np.zeros((RIGID_SHAPES + count, texels), np.float32)  # fewer shapes leave zeros
-    found[:RIGID_SHAPES] = rigid.T
-    found[RIGID_SHAPES : RIGID_SHAPES + len(axes)] = axes[:count]
+    best = np.concatenate([rigid.T, axes])[: len(found)]
+    found[: len(best)] = best
     return found
 
 

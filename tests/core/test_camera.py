@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from face3d_cli.core.camera import PerspectiveCamera, PoseDegrees, ScaledOrthographicCamera
+from face3d_cli.core.camera import (
+    NEAREST,
+    PerspectiveCamera,
+    PoseDegrees,
+    ScaledOrthographicCamera,
+    enlargement,
+)
 
 
 def test_up_in_the_head_is_up_in_the_photo():
@@ -79,3 +85,9 @@ def test_a_perspective_camera_follows_origin_unit_and_cut():
     np.testing.assert_allclose(camera.in_cut((40.0, 7.0)).project(points), expected - (40, 7))
     np.testing.assert_allclose(camera.of_turned().project(camera.turn(points)), expected)
     assert camera.with_origin(origin).focal_px == pytest.approx(camera.focal_px)
+
+
+def test_things_halfway_to_the_pinhole_are_twice_as_large():
+    depth = np.array([-100.0, 0.0, 50.0, 200.0])
+    np.testing.assert_allclose(enlargement(depth, 0.01), [0.5, 1, 2, 1 / NEAREST])
+    np.testing.assert_allclose(enlargement(depth, 0.0), 1)

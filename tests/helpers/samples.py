@@ -9,7 +9,9 @@ import numpy as np
 from tests.helpers.position_maps import canonical_face_cm, outline, turn_about_y
 
 
-def write_samples(folder: Path, *, count: int, parts: int = 1, map_px: int = 16) -> None:
+def write_samples(
+    folder: Path, *, count: int, parts: int = 1, map_px: int = 16, closeness_per_cm: float = 0.0
+) -> None:
     """Faces at random yaws; a bright disc is drawn at the nose, so that something can be learnt."""
     rng = np.random.default_rng(0)
     mean = canonical_face_cm(map_px)
@@ -35,6 +37,7 @@ def write_samples(folder: Path, *, count: int, parts: int = 1, map_px: int = 16)
             coefficients=rng.normal(0, 1, (count, 3)).astype(np.float32),
             rotation=rotation,
             shift_px=shift.astype(np.float32),
+            closeness_per_cm=np.full(count, closeness_per_cm),
             yaw_deg=yaws,
             is_turned=np.arange(count) % 2 == 1,
         )

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from face3d_cli.core.camera import PoseDegrees
+from face3d_cli.core.camera import Perspective, PerspectiveCamera, PoseDegrees
 from face3d_cli.core.face_box import FaceBox
-from face3d_cli.core.position_map import LANDMARK_UV, landmarks_of
+from face3d_cli.core.position_map import FACE_CENTRE_CM, LANDMARK_UV, landmarks_of
 from face3d_cli.core.similarity import Similarity
 from face3d_cli.errors import ModelError, ShapeError
 from face3d_cli.settings import PositionMapSettings
@@ -18,7 +19,7 @@ from face3d_cli.stages.map_mesh import mesh_of_map
 from face3d_cli.stages.map_pictures import draw_dense, draw_depth, pack_map
 from face3d_cli.stages.position_map import (
     CROP_CM,
-    FACE_CENTRE_CM,
+    UP,
     face_square,
     predict_position_maps,
     rigid_pose,
@@ -196,6 +197,28 @@ def test_the_mesh_projects_onto_the_map(tmp_path: Path) -> None:
     np.testing.assert_allclose(
         mesh.camera.project(mesh.landmarks_mm), found.landmarks_px, atol=1e-2
     )
+
+
+def test_the_mesh_projects_onto_a_map_seen_from_near(tmp_path: Path) -> None:
+    """The camera is a pinhole then, and undoes what the map's perspective does."""
+    weights = constant_weights(tmp_path / "turned.safetensors", turn_about_y(40))
+    (flat,) = predict_position_maps(PHOTO, [BOX], settings_with(weights))
+    centre = flat.camera.project(FACE_CENTRE_CM[None])[0] * (1, -1)
+    view = Perspective(0.01 / flat.camera.scale_px_per_unit, centre)
+    near = replace(
+        flat,
+        map_px=(view.apply(flat.map_px * UP) * UP).astype(np.float32),
+        landmarks=view.apply(flat.landmarks * UP) * UP,
+        perspective=view,
+    )
+    mesh, valid = mesh_of_map(near, 16), outline().reshape(16, 16, 16, 16).all(axis=(1, 3))
+    np.testing.assert_allclose(mesh.vertices_mm, mesh_of_map(flat, 16).vertices_mm, atol=1e-2)
+    seen = near.map_px[valid][:, :2]
+    np.testing.assert_allclose(mesh.camera.project(mesh.vertices_mm), seen, atol=1e-2)
+    assert np.abs(seen - flat.map_px[valid][:, :2]).max() > 3
+    assert isinstance(mesh.camera, PerspectiveCamera)
+    # 100 cm from the middle of the face, which is some centimetres in front of the eyes' middle.
+    assert mesh.camera.distance == pytest.approx(1000, abs=80)
 
 
 def test_the_mesh_is_upright_in_millimetres_with_its_origin_between_the_eyes(

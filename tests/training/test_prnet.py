@@ -83,6 +83,20 @@ def test_main_shapes_express_every_map_at_any_pose(folder: Path) -> None:
     assert np.abs(planes @ fewer.T @ fewer - planes).max() > 0.1
 
 
+def test_main_shapes_express_faces_in_perspective(tmp_path: Path) -> None:
+    """What is left out is of second order: half a pixel of the thirty that the camera moves."""
+    write_samples(tmp_path, count=8, closeness_per_cm=0.015)
+    samples = SampleFolder.open(tmp_path)
+    rows = np.arange(len(samples))
+    planes = samples.position_maps(rows).reshape(len(rows), -1, 3).swapaxes(1, 2)
+    shapes = main_shapes(samples, rows, 20)
+    flat = replace(samples, closeness_per_cm=np.zeros(len(samples)))
+    without = main_shapes(flat, rows, 20)
+    left, more = (np.abs(planes @ s.T @ s - planes).max() for s in (shapes, without))
+    assert left < 1.5
+    assert more > 3 * left
+
+
 def test_main_modes_vary_as_the_faces_and_their_mirror_images_do(folder: Path) -> None:
     samples = SampleFolder.open(folder)
     rows = np.arange(len(samples))

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
-from face3d_cli.core.camera import PoseDegrees
-from face3d_cli.core.position_map import landmarks_of
+from face3d_cli.core.camera import PerspectiveCamera, PoseDegrees, ScaledOrthographicCamera
+from face3d_cli.core.position_map import FACE_CENTRE_CM, landmarks_of
 from face3d_cli.core.raster import rasterize
 from face3d_cli.errors import StageError, UnreadableInput
 from face3d_cli.io.image import read_photo
@@ -67,6 +68,23 @@ def test_landmarks_of_the_mean_map_are_the_models(surface: FaceSurface) -> None:
 
 
 GREY = np.full((400, 600, 3), 128, np.uint8)  # in which no landmarks are found
+MIDDLE_PX = np.array([300.0, 200.0])
+FAR_CM = 1e5  # a camera that is
+
+
+def mean_face(surface: FaceSurface) -> FittedFace:
+    """It looks a little aside, far away."""
+    coefficients = np.zeros(len(surface.basis_cm))
+    return FittedFace(coefficients, turn_about_y(20), 9.0, MIDDLE_PX, 1 / FAR_CM, 0.0)
+
+
+def test_a_placed_face_is_seen_by_a_pinhole_camera(surface: FaceSurface) -> None:
+    face = replace(mean_face(surface), closeness_per_cm=1 / 60)
+    camera = PerspectiveCamera(face.rotation, 9.0, MIDDLE_PX, 60.0, MIDDLE_PX)
+    placed = face.place(surface.mean_cm)
+    away = surface.mean_cm - FACE_CENTRE_CM
+    np.testing.assert_allclose(placed[:, :2], camera.project(away), atol=1e-6)
+    np.testing.assert_allclose(placed[:, 2], 9.0 * camera.turn(away)[:, 2], atol=1e-6)
 
 
 def teacher_of(surface: FaceSurface) -> Correspondence:
@@ -93,11 +111,14 @@ def test_the_fit_finds_a_known_face_again(surface: FaceSurface) -> None:
     rng = np.random.default_rng(0)
     coefficients = np.zeros(len(surface.basis_cm))
     coefficients[:5] = rng.normal(0, 1, 5)
-    known = FittedFace(coefficients, turn_about_y(20), 9.0, np.array([300.0, -200.0, 0.0]), 0.0)
+    closeness = 1 / LabelFitSettings.camera_cm
+    known = FittedFace(coefficients, turn_about_y(20), 9.0, MIDDLE_PX, closeness, 0.0)
     pairs = teacher_of(surface)
     found = fit_face(surface, GREY, fake_points(surface, known, pairs), pairs)
     assert found.error < 0.005
     assert found.scale_px_per_cm == pytest.approx(9.0, rel=0.02)
+    assert found.closeness_per_cm == pytest.approx(closeness, rel=0.05)
+    np.testing.assert_allclose(found.middle_px, MIDDLE_PX, atol=2)
     assert PoseDegrees.from_rotation(found.rotation).yaw == pytest.approx(20, abs=1.5)
     meant, got = (
         face.place(surface.mean_cm + np.tensordot(face.coefficients, surface.basis_cm, axes=1))
@@ -109,25 +130,29 @@ def test_the_fit_finds_a_known_face_again(surface: FaceSurface) -> None:
 
 def test_the_teacher_tells_how_the_head_is_turned(surface: FaceSurface) -> None:
     """Landmarks that would turn the head do so less, the surer the teacher's depths are."""
-    known = FittedFace(
-        np.zeros(len(surface.basis_cm)),
-        turn_about_y(20),
-        9.0,
-        np.array([300.0, -200.0, 0.0]),
-        0.0,
-    )
+    known = mean_face(surface)
     pairs = teacher_of(surface)
     points = fake_points(surface, known, pairs)
     further = replace(known, rotation=turn_about_y(26))
     points[MEDIAPIPE_68, :2] = fake_points(surface, further, pairs)[MEDIAPIPE_68, :2]
 
     def yaw_deg(spread_deg: float) -> float:
-        settings = LabelFitSettings(turn_spread_deg=spread_deg)
+        settings = LabelFitSettings(turn_spread_deg=spread_deg, camera_cm=FAR_CM)
         found = fit_face(surface, GREY, points, pairs, settings)
         return PoseDegrees.from_rotation(found.rotation).yaw
 
     assert yaw_deg(0.01) == pytest.approx(20, abs=0.5)
     assert 20 < yaw_deg(1.5) < yaw_deg(100.0)
+
+
+def test_a_tilt_of_the_teacher_is_taken_out(surface: FaceSurface) -> None:
+    known = mean_face(surface)
+    upright = teacher_of(surface)
+    down = Rotation.from_euler("x", 3, degrees=True).as_matrix()  # the nose goes down
+    points = fake_points(surface, replace(known, rotation=known.rotation @ down), upright)
+    tilted = replace(upright, tilt_rad=np.radians(-3.0))
+    np.testing.assert_allclose(tilted.turn_of(points), known.rotation, atol=1e-3)
+    assert np.abs(upright.turn_of(points) - known.rotation).max() > 0.04
 
 
 def test_points_that_are_no_face_fit_badly(surface: FaceSurface) -> None:
@@ -228,6 +253,17 @@ def test_turning_moves_the_nose_as_the_model_says(surface: FaceSurface) -> None:
     np.testing.assert_allclose(seen_at(relief, turn), meant_at(tip, turn), atol=4)
 
 
+def test_a_near_camera_sees_the_nose_farther_from_the_middle(surface: FaceSurface) -> None:
+    relief, _, tip = white_nose(surface)
+    turn, closeness = turn_about_y(45), 1 / (50 * 6.0)  # half a metre
+    drawn = render_turned(relief, turn, CENTRE_PX, np.array([80.0, 80.0]), 1.0, 160, closeness)
+    found = np.argwhere(drawn.colors[..., 0] > 128).mean(axis=0)[::-1]
+    depth = (((tip - CENTRE_PX) * (1, -1, 1)) @ turn.T)[2]
+    wanted = 80 + (meant_at(tip, turn) - 80) / (1 - closeness * depth)
+    np.testing.assert_allclose(found, wanted, atol=4)
+    assert np.linalg.norm(wanted - meant_at(tip, turn)) > 5
+
+
 def test_another_shape_takes_the_photo_along(surface: FaceSurface) -> None:
     """The nose turns up where the deformed head has it, not where the photo had it."""
     relief, _, tip = white_nose(surface)
@@ -306,6 +342,23 @@ def test_a_folder_gives_pictures_and_maps(tmp_path: Path) -> None:
     np.testing.assert_allclose(maps[1], placed + samples.shift_px[index], atol=1e-2)
 
 
+def test_maps_are_seen_by_a_pinhole_camera(tmp_path: Path) -> None:
+    write_samples(tmp_path, count=4, closeness_per_cm=0.02)
+    samples = SampleFolder.open(tmp_path)
+    maps = samples.position_maps([1, 3])
+    index = 3
+    shape = samples.mean_cm + np.tensordot(samples.coefficients[index], samples.basis_cm, axes=1)
+    flat = ScaledOrthographicCamera(
+        samples.rotation[index], samples.px_per_cm, samples.shift_px[index, :2]
+    )
+    middle = flat.project(FACE_CENTRE_CM[None])[0]
+    camera = PerspectiveCamera(flat.rotation, flat.scale_px_per_unit, middle, 50.0, middle)
+    # The helper's faces have their origin, not their middle, at depth 0.
+    depth_cm = float(flat.turn(FACE_CENTRE_CM[None])[0, 2])
+    wanted = camera.project((shape - FACE_CENTRE_CM).reshape(-1, 3) + depth_cm * flat.rotation[2])
+    np.testing.assert_allclose(maps[1].reshape(-1, 3)[:, :2], wanted, atol=1e-2)
+
+
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UnreadableInput, match="no training samples"):
         SampleFolder.open(tmp_path)
@@ -339,6 +392,7 @@ def test_a_folder_without_correspondence_is_refused(tmp_path: Path, content: byt
 
 
 def test_a_folder_of_another_version_is_refused(tmp_path: Path) -> None:
-    np.savez(tmp_path / "pairs.npz", point=np.arange(3), vertex=np.arange(3), weight=np.ones(3))
-    with pytest.raises(UnreadableInput, match="offsets_mm"):
+    columns = {"point": np.arange(3), "vertex": np.arange(3), "offsets_mm": np.zeros((68, 3))}
+    np.savez(tmp_path / "pairs.npz", **columns)
+    with pytest.raises(UnreadableInput, match="tilt_rad"):
         read_correspondence(tmp_path)

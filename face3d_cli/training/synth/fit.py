@@ -4,8 +4,8 @@ MediaPipe's points are not marked on ICT-FaceKit, and its landmarks are not thos
 brows lie 5 mm beside dlib's). Where they lie is learnt from frontal photos whose faces were fitted
 to dlib's landmarks, whose places are known (`stages/ict_points.py`). Near the front dlib's own
 landmarks, where both agree, are nearer to the shape; beyond, MediaPipe's stand in for them.
-How the head is turned, which landmarks of one photo hardly tell from its shape, and the outline are
-MediaPipe's always.
+How the head is turned, which landmarks of one photo hardly tell from its shape, is MediaPipe's; the
+outline is the middle of both. Photos are taken from near, so all of it is seen through a pinhole.
 """
 
 from __future__ import annotations
@@ -15,10 +15,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.spatial import cKDTree
+from scipy.spatial.transform import Rotation
 
 from face3d_cli.arrays import FloatArray, Points2, Points3, RgbImage
+from face3d_cli.core.camera import Perspective, enlargement
 from face3d_cli.core.landmarks68 import JAW, MIRRORED, NUM_LANDMARKS, RIGHT_EYE, bounding_box
 from face3d_cli.core.linear_face import Indices, LinearFace
+from face3d_cli.core.position_map import FACE_CENTRE_CM
 from face3d_cli.core.similarity import fit_similarity
 from face3d_cli.errors import StageError
 from face3d_cli.settings import DetectionSettings, LabelFitSettings
@@ -28,6 +31,7 @@ from face3d_cli.stages.linear_fit import (
     DensePoints,
     FaceInPhoto,
     FacePoints,
+    Lens,
     RotationPrior,
     fit_linear_face,
 )
@@ -55,25 +59,30 @@ SEEN_WITHIN_MM = 6.0  # of the nearest vertex under a point: the same side of th
 
 @dataclass(frozen=True)
 class FittedFace:
-    """A face in one photo: point = scale * rotation @ model + shift, y up, z towards the viewer.
+    """A face in one photo, seen along the line to its middle (`FACE_CENTRE_CM`).
 
     Attributes:
         coefficients: (K,) of `FaceSurface.basis_cm`.
-        rotation: (3, 3) from the model's axes to the camera's.
-        scale_px_per_cm, shift_px: (3,) in pixels, y up.
+        rotation: (3, 3) from the model's axes to the camera's, y up.
+        scale_px_per_cm, middle_px: at the middle of the face, and (2,) where that is seen.
+        closeness_per_cm: 1 / distance of the camera from there.
         error: of the teacher's points, a share of their box.
     """
 
     coefficients: FloatArray
     rotation: FloatArray
     scale_px_per_cm: float
-    shift_px: FloatArray
+    middle_px: Points2
+    closeness_per_cm: float
     error: float
 
     def place(self, points_cm: Points3) -> Points3:
-        """(..., 3) model points in pixels: x right, y down, z nearer."""
-        placed = points_cm @ (self.scale_px_per_cm * self.rotation.T) + self.shift_px
-        return placed * (1.0, -1.0, 1.0)
+        """(..., 3) where model points are seen: x right, y down, z nearer; the middle's is 0."""
+        turned = (points_cm - FACE_CENTRE_CM) @ self.rotation.T
+        placed = turned * (self.scale_px_per_cm * np.array([1.0, -1.0, 1.0]))
+        placed[..., :2] += self.middle_px
+        closeness = self.closeness_per_cm / self.scale_px_per_cm
+        return Perspective(closeness, self.middle_px).apply(placed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,20 +93,37 @@ class Correspondence:
         point: (N,) index into MediaPipe's points of those that are used.
         vertex: (N,) of the model.
         face: the model, whose landmark offsets are those of MediaPipe's 68.
+        tilt_rad: by how much more a head looks up in MediaPipe's points, as a rigid body, than in
+            dlib's landmarks.
     """
 
     point: Indices
     vertex: Indices
     face: LinearFace
+    tilt_rad: float
 
     @staticmethod
     def of(
-        surface: FaceSurface, point: Indices, vertex: Indices, offsets_mm: Points3
+        surface: FaceSurface,
+        point: Indices,
+        vertex: Indices,
+        offsets_mm: Points3,
+        tilt_rad: float = 0.0,
     ) -> Correspondence:
         """Put (68, 3) landmark offsets into the surface's model."""
-        return Correspondence(
-            point, vertex, replace(surface.linear_mm, landmark_offsets_mm=offsets_mm)
-        )
+        face = replace(surface.linear_mm, landmark_offsets_mm=offsets_mm)
+        return Correspondence(point, vertex, face, tilt_rad)
+
+    def turn_of(self, points: Points3) -> FloatArray:
+        """(3, 3) how a head is turned, by (478, 3) of its points."""
+        untilted = Rotation.from_euler("x", self.tilt_rad).as_matrix()
+        turn: FloatArray = _rigid_turn(self.face, self.vertex, points[self.point]) @ untilted
+        return turn
+
+
+def _rigid_turn(face: LinearFace, vertex: Indices, points: Points3) -> FloatArray:
+    """(3, 3) from the mean face to MediaPipe's points."""
+    return fit_similarity(face.mean_mm[vertex], points * (1.0, -1.0, -1.0)).rotation
 
 
 def yaw_of_points_deg(points: Points3) -> FloatArray:
@@ -144,7 +170,7 @@ def learn_correspondence(
         StageError: dlib and MediaPipe agree on none of the photos.
     """
     model = surface.linear_mm
-    places, offsets = [], []
+    places, offsets, fitted = [], [], []
     for photo, points in labelled:
         landmarks = predicted_landmarks(photo, points, settings)
         if landmarks is None:
@@ -157,6 +183,7 @@ def learn_correspondence(
         places.append(model.mean_mm[hit] + beside)
         at_landmarks = shape_mm[model.landmark_vertices]
         offsets.append(_beside(at_landmarks, face, points[MEDIAPIPE_68, :2])[:, :2])
+        fitted.append((points[:NUM_POINTS], face.camera.rotation))
     if not places:
         raise StageError(
             "no labelled photo shows a frontal face that HOG finds where the labels have it",
@@ -172,7 +199,14 @@ def learn_correspondence(
     symmetric = (typical + typical[list(MIRRORED)] * (-1, 1)) / 2
     offsets_mm = np.zeros((NUM_LANDMARKS, 3))
     offsets_mm[JAW.stop :, :2] = symmetric[JAW.stop :]
-    return Correspondence.of(surface, point, vertex[point], offsets_mm)
+    tilts_rad = [
+        Rotation.from_matrix(rotation.T @ _rigid_turn(model, vertex[point], points[point]))
+        .as_rotvec()[0]
+        for points, rotation in fitted
+    ]  # fmt: skip
+    return Correspondence.of(
+        surface, point, vertex[point], offsets_mm, -float(np.median(tilts_rad))
+    )
 
 
 def _vertex_under(shape_mm: Points3, face: FaceInPhoto, points_px: Points2) -> Indices:
@@ -216,19 +250,30 @@ def fit_face(
     if landmarks is None:
         landmarks, model = theirs, pairs.face
     else:
-        landmarks = np.concatenate([theirs[JAW], landmarks[JAW.stop :]])
+        outline = (theirs[JAW] + landmarks[JAW]) / 2
+        landmarks = np.concatenate([outline, landmarks[JAW.stop :]])
     target = points[pairs.point] * TEACHER_AXES
     dense = DensePoints(pairs.vertex, target, np.ones(len(target)))
-    aligned = fit_similarity(model.mean_mm[pairs.vertex], target * (1.0, -1.0, 1.0))
-    turn = RotationPrior(aligned.rotation, settings.turn_spread_deg)
-    fit = fit_linear_face(model, [FacePoints(landmarks, dense, turn=turn)], settings.linear)
+    turn = RotationPrior(pairs.turn_of(points), settings.turn_spread_deg)
+    guess = fit_similarity(model.mean_mm[pairs.vertex], target * (1.0, -1.0, 1.0))
+    centre_px = guess.apply(10.0 * FACE_CENTRE_CM[None])[0, :2] * (1, -1)
+    lens = Lens(10.0 * guess.scale * settings.camera_cm, centre_px)
+    known = FacePoints(landmarks, dense, turn=turn, lens=lens)
+    fit = fit_linear_face(model, [known], settings.linear)
     (face,) = fit.photos
     shape_mm = model.vertices_mm(fit.shape, face.expression)[pairs.vertex]
     away = np.linalg.norm(face.camera.project(shape_mm) - target[:, :2], axis=1)
+    # The camera tells its scale at the head's origin; the middle of the face is nearer.
+    camera = face.camera
+    closeness_per_cm = 10.0 * camera.scale_px_per_unit / lens.focal_px
+    depth_cm = float(camera.rotation[2] @ FACE_CENTRE_CM)
+    nearer = float(enlargement(np.array(depth_cm), closeness_per_cm))
+    middle_px = camera.project(10.0 * FACE_CENTRE_CM[None])[0]
     return FittedFace(
         np.concatenate([fit.shape, face.expression]),
-        face.camera.rotation,
-        10.0 * face.camera.scale_px_per_unit,
-        np.append(face.camera.shift_px * (1, -1), 0.0),
+        camera.rotation,
+        10.0 * camera.scale_px_per_unit * nearer,
+        middle_px,
+        closeness_per_cm * nearer,
         float(away.mean() / box_size_px(points)),
     )

@@ -17,6 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from face3d_cli.arrays import FloatArray, Mask, RgbImage
+from face3d_cli.core.camera import enlargement
+from face3d_cli.core.position_map import FACE_CENTRE_CM
 from face3d_cli.errors import StageError, UnreadableInput
 from face3d_cli.io.atomic import atomic_path
 from face3d_cli.io.image import read_photo
@@ -31,7 +33,7 @@ from face3d_cli.training.synth.sample import MAP_PX, PX_PER_CM, Sample
 from face3d_cli.training.synth.surface import face_surface
 
 PHOTOS_PER_PART = 64
-_FACES = ("coefficients", "rotation", "shift_px", "yaw_deg", "is_turned")
+_FACES = ("coefficients", "rotation", "shift_px", "closeness_per_cm", "yaw_deg", "is_turned")
 
 
 @dataclass(frozen=True)
@@ -147,7 +149,10 @@ def _shared_tables(
         )
         with atomic_path(path) as unfinished, unfinished.open("wb") as handle:
             offsets_mm = found.face.landmark_offsets_mm
-            np.savez(handle, point=found.point, vertex=found.vertex, offsets_mm=offsets_mm)
+            np.savez(
+                handle, point=found.point, vertex=found.vertex, offsets_mm=offsets_mm,
+                tilt_rad=found.tilt_rad,
+            )  # fmt: skip
     return read_correspondence(out)
 
 
@@ -162,12 +167,13 @@ def read_correspondence(folder: Path) -> Correspondence:
     try:
         with path.open("rb") as handle, np.load(handle, allow_pickle=False) as archive:
             point, vertex, offsets_mm = (archive[k] for k in ("point", "vertex", "offsets_mm"))
+            tilt_rad = float(archive["tilt_rad"])
     except Exception as problem:  # damaged archives raise errors of many kinds
         raise UnreadableInput(
             f"{path} does not say where MediaPipe's points are on the model ({problem})",
             hint="another version may have made it: make the samples again in a new folder",
         ) from problem
-    return Correspondence.of(face_surface(MAP_PX), point, vertex, offsets_mm)
+    return Correspondence.of(face_surface(MAP_PX), point, vertex, offsets_mm, tilt_rad)
 
 
 def frontal_photos(
@@ -241,7 +247,8 @@ class SampleFolder:
         images: one mapped (N, S, S, 3) array for each part.
         part, row: (N,) where each sample's picture is.
         names: (N,) the photo that each is made of.
-        coefficients, rotation, shift_px, yaw_deg, is_turned: (N, ...) as in `Sample`.
+        coefficients, rotation, shift_px, closeness_per_cm, yaw_deg, is_turned: (N, ...) as in
+            `Sample`.
         mean_cm, basis_cm, valid, valid_fine, px_per_cm: the linear model of position maps.
     """
 
@@ -252,6 +259,7 @@ class SampleFolder:
     coefficients: FloatArray
     rotation: FloatArray
     shift_px: FloatArray
+    closeness_per_cm: FloatArray
     yaw_deg: FloatArray
     is_turned: npt.NDArray[np.bool_]
     mean_cm: FloatArray
@@ -319,6 +327,11 @@ class SampleFolder:
         shapes = (flat + self.mean_cm.reshape(-1)).reshape(len(rows), size * size, 3)
         turns = self.rotation[rows].swapaxes(1, 2) * (self.px_per_cm * np.array([1.0, -1.0, 1.0]))
         placed = shapes @ turns.astype(np.float32) + self.shift_px[rows][:, None]
+        # In perspective: about the middle of the face, which is at depth 0.
+        middle_px = (FACE_CENTRE_CM @ turns + self.shift_px[rows])[:, None, :2]
+        closeness = (self.closeness_per_cm[rows] / self.px_per_cm)[:, None, None]
+        nearer = enlargement(placed[..., 2:], closeness)
+        placed[..., :2] = middle_px + nearer * (placed[..., :2] - middle_px)
         maps: FloatArray = placed.reshape(len(rows), size, size, 3).astype(np.float32)
         return maps
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,15 @@ import cv2
 import numpy as np
 
 from face3d_cli.arrays import FloatArray, RgbImage
+from face3d_cli.core.camera import Perspective
 from face3d_cli.core.fill import push_pull
+from face3d_cli.core.position_map import FACE_CENTRE_CM
 from face3d_cli.io.image import read_photo
 from face3d_cli.settings import SegmentationSettings, SynthSettings
 from face3d_cli.stages.segmentation import segment_photo
 from face3d_cli.training.augment import filler
 from face3d_cli.training.synth.fit import Correspondence, FittedFace, fit_face
 from face3d_cli.training.synth.sample import (
-    FACE_CENTRE_CM,
     PX_PER_CM,
     SAMPLE_PX,
     Sample,
@@ -55,9 +57,10 @@ def samples_of_photo(
     labels = segment_photo(source, SegmentationSettings(long_side_px=160)).labels
     person = _around_head((labels > 0) & known, centre_px)
     relief = make_relief(source, person, head_px, surface.head_triangles, centre_px, PX_PER_CM)
-    origin_px = place(fitted.place(np.zeros((1, 3))))[0]
+    seen = Perspective(fitted.closeness_per_cm / PX_PER_CM, face_px[:2])
+    relief = replace(relief, points_px=seen.undo(relief.points_px))
     face = FaceInSquare(
-        source, labels, person, relief, fitted, coefficients, surface, head_cm, face_px, origin_px
+        source, labels, person, relief, fitted, coefficients, surface, head_cm, face_px
     )
     yield from turned_samples(face, fillers, rng, settings)
 
@@ -124,4 +127,7 @@ def _photo_itself(
     elif draw < 0.5:
         image[~inside] = rng.integers(0, 256, 3) if rng.random() < 0.5 else rng.choice((0, 255))
     place_px = face_px - (left, top, 0.0)
-    return sample_at(image, coefficients, fitted.rotation, place_px, is_turned=False)
+    return sample_at(
+        image, coefficients, fitted.rotation, place_px,
+        is_turned=False, closeness_per_cm=fitted.closeness_per_cm,
+    )  # fmt: skip

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from face3d_cli.arrays import FloatArray, RgbImage
+from face3d_cli.core.position_map import FACE_CENTRE_CM
 
 SAMPLE_PX = 160
 PX_PER_CM = 5.82  # 22 cm are 128 px
 MAP_PX = 64
-# Whatever the pose, the landmarks' box is nearly centred on this place of the model.
-FACE_CENTRE_CM = np.array([0.0, -1.8, 7.0])
 
 
 @dataclass(frozen=True)
@@ -28,6 +27,8 @@ class Sample:
         coefficients: (K,).
         rotation: (3, 3) model to camera, y up.
         shift_px: (3,) x right, y down, z nearer; the scale is `PX_PER_CM`.
+        closeness_per_cm: 1 / distance of the pinhole from the middle of the face, which is seen in
+            the line of sight; 0 is scaled-orthographic.
         yaw_deg: of the face in the picture.
         is_turned: whether it was rendered.
     """
@@ -36,6 +37,7 @@ class Sample:
     coefficients: FloatArray
     rotation: FloatArray
     shift_px: FloatArray
+    closeness_per_cm: float
     yaw_deg: float
     is_turned: bool
 
@@ -47,6 +49,7 @@ def sample_at(
     face_px: FloatArray,
     *,
     is_turned: bool,
+    closeness_per_cm: float = 0.0,
 ) -> Sample:
     """The sample whose middle of the face is at `face_px`, at depth 0."""
     offset = (rotation @ FACE_CENTRE_CM) * PX_PER_CM * (1.0, -1.0, 1.0)
@@ -57,6 +60,7 @@ def sample_at(
         coefficients,
         rotation.astype(np.float32),
         shift.astype(np.float32),
+        closeness_per_cm,
         yaw,
         is_turned,
     )

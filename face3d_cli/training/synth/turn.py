@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 
 from face3d_cli.arrays import FloatArray, Mask, Points3, RgbImage, Triangles
+from face3d_cli.core.camera import enlargement
 from face3d_cli.core.fill import push_pull
 from face3d_cli.core.raster import Raster, rasterize
 
@@ -168,6 +169,7 @@ def render_turned(
     target_centre_px: FloatArray,
     zoom: float,
     size: int,
+    closeness_per_px: float = 0.0,
 ) -> Drawn:
     """Turn a relief about a point and draw it.
 
@@ -178,10 +180,11 @@ def render_turned(
         target_centre_px: (2,) where that point is drawn.
         zoom: pixels drawn for each pixel of the source.
         size: side of the picture.
+        closeness_per_px: 1 / distance of the pinhole from that point, in pixels of the picture.
     """
     up = np.array([1.0, -1.0, 1.0])
     turned = ((relief.points_px - centre_px) * up) @ turn.T * (zoom * up)
-    flat = turned[:, :2] + target_centre_px
+    flat = turned[:, :2] * enlargement(turned[:, 2:], closeness_per_px) + target_centre_px
     raster = rasterize(flat, relief.triangles, (size, size), towards_viewer=turned[:, 2])
     places = raster.interpolate(relief.places_px.astype(np.float32), relief.triangles)
     covered = raster.is_covered.astype(np.float32)

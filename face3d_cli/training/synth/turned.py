@@ -9,16 +9,16 @@ import cv2
 import numpy as np
 
 from face3d_cli.arrays import FloatArray, LabelImage, Mask, Points3, RgbImage
-from face3d_cli.core.camera import PoseDegrees
+from face3d_cli.core.camera import PoseDegrees, enlargement
 from face3d_cli.core.fill import push_pull
 from face3d_cli.core.mesh import vertex_normals
+from face3d_cli.core.position_map import FACE_CENTRE_CM
 from face3d_cli.core.raster import rasterize
 from face3d_cli.core.segmentation_classes import mask_of
 from face3d_cli.settings import SynthSettings
 from face3d_cli.training.augment import filler
 from face3d_cli.training.synth.fit import FittedFace
 from face3d_cli.training.synth.sample import (
-    FACE_CENTRE_CM,
     PX_PER_CM,
     SAMPLE_PX,
     Sample,
@@ -38,11 +38,11 @@ class FaceInSquare:
 
     Attributes:
         source, labels, person: (S, S, ...) the photo's square, its segments, who it shows.
-        relief: its surface.
+        relief: its surface, in space: what the photo's perspective did is undone.
         fitted, coefficients: the face.
         surface: the model.
         head_cm: (V, 3) the head.
-        face_px, origin_px: (3,) where the middle of the face and the head's origin are.
+        face_px: (3,) where the middle of the face is.
     """
 
     source: RgbImage
@@ -54,7 +54,6 @@ class FaceInSquare:
     surface: FaceSurface
     head_cm: Points3
     face_px: FloatArray
-    origin_px: FloatArray
 
     def varied(self, settings: SynthSettings, rng: Rng) -> FaceInSquare:
         """Another head under the same photo.
@@ -75,8 +74,8 @@ class FaceInSquare:
 
     def on_head_cm(self, points_px: FloatArray) -> FloatArray:
         """(..., 3) points of the square in the head's frame."""
-        away = (points_px - self.origin_px) * (1.0, -1.0, 1.0) / PX_PER_CM
-        return np.asarray(away @ self.fitted.rotation)
+        away = (points_px - self.face_px) * (1.0, -1.0, 1.0) / PX_PER_CM
+        return np.asarray(away @ self.fitted.rotation + FACE_CENTRE_CM)
 
     def hair_color(self) -> FloatArray | None:
         """(3,) of the photo's hair; None where it shows little."""
@@ -118,9 +117,11 @@ def _turned(
         grid = photo.on_head_cm(relief.points_px).reshape(side, side, 3).astype(np.float32)
         head_cm = cv2.resize(grid, (len(photo.source), len(photo.source)))
         relief = replace(relief, source=without_seam(relief.source, head_cm, photo.person, rng))
-    drawn = render_turned(relief, turn, photo.face_px, middle, 1.0, SAMPLE_PX)
+    closeness_per_cm = rng.uniform(0, 1 / settings.nearest_camera_cm)
+    seen_from = (turn, photo.face_px, middle, 1.0, SAMPLE_PX, closeness_per_cm / PX_PER_CM)
+    drawn = render_turned(relief, *seen_from)
     colors, shown_cm = drawn.colors.astype(np.float64), photo.on_head_cm(drawn.points_px)
-    normals = _with_head_normals(drawn, photo, rotation, middle, is_new)
+    normals = _with_head_normals(drawn, photo, rotation, middle, closeness_per_cm, is_new)
     light = rng.normal((0.0, 0.5, 0.0), 1.0)  # rather from above
     light[2] = abs(light[2])
     light /= np.linalg.norm(light)
@@ -131,16 +132,24 @@ def _turned(
         lit = paint_hair(lit, shown_cm, Haircut.draw(photo.hair_color(), rng), rng)
     behind = _background(photo.source, fillers, rng, settings)
     image = lit * drawn.alpha[..., None] + behind * (1 - drawn.alpha[..., None])
-    return sample_at(image.astype(np.uint8), photo.coefficients, rotation, middle, is_turned=True)
+    return sample_at(
+        image.astype(np.uint8), photo.coefficients, rotation, middle,
+        is_turned=True, closeness_per_cm=closeness_per_cm,
+    )  # fmt: skip
 
 
 def _with_head_normals(
-    drawn: Drawn, photo: FaceInSquare, rotation: FloatArray, middle: FloatArray, everywhere: bool
+    drawn: Drawn,
+    photo: FaceInSquare,
+    rotation: FloatArray,
+    middle: FloatArray,
+    closeness_per_cm: float,
+    everywhere: bool,
 ) -> FloatArray:
     """The relief's normals, and where it shows skin those of the head, with its ears and jaw."""
     up = np.array([1.0, -1.0, 1.0])
     turned = (photo.head_cm - FACE_CENTRE_CM) @ rotation.T * (PX_PER_CM * up)
-    flat = turned[:, :2] + middle
+    flat = turned[:, :2] * enlargement(turned[:, 2:], closeness_per_cm / PX_PER_CM) + middle
     of_vertices = vertex_normals(turned * up, photo.surface.head_triangles)
     raster = rasterize(
         flat, photo.surface.head_triangles, drawn.alpha.shape, towards_viewer=turned[:, 2]
