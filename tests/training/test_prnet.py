@@ -154,7 +154,7 @@ def test_training_learns_and_its_file_gives_the_network_back(folder: Path, tmp_p
 
     settings = replace(
         SMALL,
-        loop=replace(SMALL.loop, steps=30, batch_size=8, learning_rate=3e-3, ema_decay=0.8),
+        loop=replace(SMALL.loop, steps=60, batch_size=8, learning_rate=3e-3, ema_decay=0.8),
     )
     network = train_prnet(folder, tmp_path / "run", settings, on_step=note)
     assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:5])
