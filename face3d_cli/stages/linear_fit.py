@@ -14,7 +14,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from face3d_cli.arrays import FloatArray, Points2, Points3, check_shape
-from face3d_cli.core.camera import PerspectiveCamera, ScaledOrthographicCamera
+from face3d_cli.core.camera import PerspectiveCamera, ScaledOrthographicCamera, enlargement
 from face3d_cli.core.landmarks68 import INNER_LIPS, JAW, NUM_LANDMARKS, bounding_box
 from face3d_cli.core.linear_face import Indices, LinearFace
 from face3d_cli.errors import StageError
@@ -265,8 +265,7 @@ class _Photo:
         """(N, 1) how much larger each point appears than at the origin's depth; 1 / distance."""
         lens = self.points.lens
         closeness = 0.0 if lens is None else self.scale / lens.focal_px
-        # A point cannot come nearer than a tenth of the way: that is behind the lens soon.
-        return 1.0 / np.maximum(1.0 - closeness * turned[:, 2:], 0.1), closeness
+        return enlargement(turned[:, 2:], closeness), closeness
 
     def _centre(self) -> FloatArray:
         return np.zeros(2) if self.points.lens is None else self.points.lens.centre_px

@@ -18,7 +18,7 @@ from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
 from face3d_cli.arrays import FloatArray, Points2, Points3, RgbImage
-from face3d_cli.core.camera import Perspective, enlargement
+from face3d_cli.core.camera import Perspective
 from face3d_cli.core.landmarks68 import JAW, MIRRORED, NUM_LANDMARKS, RIGHT_EYE, bounding_box
 from face3d_cli.core.linear_face import Indices, LinearFace
 from face3d_cli.core.position_map import FACE_CENTRE_CM
@@ -263,17 +263,12 @@ def fit_face(
     (face,) = fit.photos
     shape_mm = model.vertices_mm(fit.shape, face.expression)[pairs.vertex]
     away = np.linalg.norm(face.camera.project(shape_mm) - target[:, :2], axis=1)
-    # The camera tells its scale at the head's origin; the middle of the face is nearer.
-    camera = face.camera
-    closeness_per_cm = 10.0 * camera.scale_px_per_unit / lens.focal_px
-    depth_cm = float(camera.rotation[2] @ FACE_CENTRE_CM)
-    nearer = float(enlargement(np.array(depth_cm), closeness_per_cm))
-    middle_px = camera.project(10.0 * FACE_CENTRE_CM[None])[0]
+    at_middle = face.camera.with_origin(10.0 * FACE_CENTRE_CM)
     return FittedFace(
         np.concatenate([fit.shape, face.expression]),
-        camera.rotation,
-        10.0 * camera.scale_px_per_unit * nearer,
-        middle_px,
-        closeness_per_cm * nearer,
+        at_middle.rotation,
+        10.0 * at_middle.scale_px_per_unit,
+        at_middle.shift_px,
+        10.0 * at_middle.scale_px_per_unit / lens.focal_px,
         float(away.mean() / box_size_px(points)),
     )
