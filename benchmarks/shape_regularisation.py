@@ -97,6 +97,7 @@ def ict_shapes(image: np.ndarray, box: FaceBox, points: np.ndarray) -> Shapes:
     (position_map,) = predict_position_maps(image, [box])
     full = face_points(position_map, points, DensePointSettings())
     ways = {noise: (full, replace(usual, landmark_noise=noise)) for noise in NOISES}
+    ways["far camera"] = (replace(full, lens=None), usual)
     ways["landmarks alone"] = (FacePoints(points), usual)
     ways["no offsets"] = (full, replace(usual, landmark_offsets=False))
     shapes: Shapes = {

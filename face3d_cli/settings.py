@@ -11,7 +11,7 @@ FacesChoice = Literal["largest", "all"]
 MethodName = Literal["auto", "surrey", "ict", "prnet"]
 FaceModelName = Literal["surrey", "ict"]
 TextureLayout = Literal["atlas", "udim"]
-CameraName = Literal["orthographic", "perspective"]
+CameraName = Literal["auto", "orthographic", "perspective"]
 FaceLayout = Literal["photo", "centred"]
 PoseChoice = Literal["frontal", "image"]
 MeshFormat = Literal["obj", "ply", "glb", "stl"]
@@ -163,11 +163,13 @@ class CameraSettings:
     """What camera a head is fitted with (`stages/linear_fit.py`).
 
     Attributes:
+        model: auto is a pinhole at the distance that the face's position map was seen from, and
+            scaled-orthographic where there is no map, or one that tells no distance.
         field_of_view_deg: across the photo's longer side, of a perspective camera; about that of
             a telephone held upright.
     """
 
-    model: CameraName = "orthographic"
+    model: CameraName = "auto"
     field_of_view_deg: float = 60.0
 
 

@@ -54,7 +54,8 @@ ExpressionsOpt = Annotated[
 ]
 
 CameraOpt = Annotated[
-    CameraName, typer.Option(help="How the photo was seen (ict); perspective for near faces.")
+    CameraName,
+    typer.Option(help="How the photo was seen (ict); auto: from where the position map says."),
 ]
 FieldOfViewOpt = Annotated[
     float, typer.Option(metavar="DEG", help="Across the photo's longer side (perspective).")

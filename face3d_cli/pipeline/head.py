@@ -101,13 +101,15 @@ def points_of(
     Landmarks that were given are always taken.
     """
     points = _points_of(image, box, landmarks_px, settings, timings)
+    if settings.camera.model == "auto":
+        return points
     return replace(points, lens=_lens(image, settings.camera))
 
 
 def _lens(image: RgbImage, settings: CameraSettings) -> Lens | None:
     from face3d_cli.stages.linear_fit import Lens
 
-    if settings.model == "orthographic":
+    if settings.model != "perspective":
         return None
     if not 1.0 <= settings.field_of_view_deg <= 150.0:
         raise UsageError(f"--field-of-view must be 1 to 150, found {settings.field_of_view_deg}")
@@ -131,13 +133,14 @@ def _points_of(
         network.weights is None and model_state(network.model).state == "missing"
     ):
         return FacePoints(landmarks_px)
-    from face3d_cli.stages.map_points import dense_points, face_points
+    from face3d_cli.stages.map_points import dense_points, face_points, lens_of
     from face3d_cli.stages.position_map import predict_position_maps
 
     with timings.measure("position_map"):
         (found,) = predict_position_maps(image, [box], network)
         if box.detector == "landmarks":
-            return FacePoints(landmarks_px, dense_points(found, settings.dense))
+            dense = dense_points(found, settings.dense)
+            return FacePoints(landmarks_px, dense, lens=lens_of(found))
         return face_points(found, landmarks_px, settings.dense)
 
 

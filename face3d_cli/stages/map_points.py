@@ -25,7 +25,7 @@ from face3d_cli.core.position_map import LANDMARK_UV, sample_map
 from face3d_cli.errors import StageError
 from face3d_cli.settings import DensePointSettings
 from face3d_cli.stages.ict_model import IctModel
-from face3d_cli.stages.linear_fit import DensePoints, FacePoints
+from face3d_cli.stages.linear_fit import DensePoints, FacePoints, Lens
 from face3d_cli.stages.map_layout import face_layout
 from face3d_cli.stages.position_map import PositionMap
 
@@ -37,7 +37,7 @@ def face_points(
     landmarks_px: Points2,
     settings: DensePointSettings = DensePointSettings(),
 ) -> FacePoints:
-    """A face's landmarks and the map's points together.
+    """A face's landmarks, and a map's points and perspective.
 
     Beyond some yaw, and on faces that the detector took for upright ones, landmarks that were
     predicted for frontal faces fail and the map's are taken instead: those that mean the same
@@ -51,15 +51,16 @@ def face_points(
     Raises:
         StageError: the map's square is of another layout.
     """
-    dense = dense_points(position_map, settings)
+    dense, lens = dense_points(position_map, settings), lens_of(position_map)
     yaw_deg = PoseDegrees.from_rotation(position_map.camera.rotation).yaw
     roll_apart_deg = position_map.roll_apart_deg(landmarks_px)
     if (
         abs(yaw_deg) < settings.map_landmarks_from_yaw_deg
         and roll_apart_deg < settings.map_landmarks_from_roll_apart_deg
     ):
-        return FacePoints(landmarks_px, dense)
-    return FacePoints(position_map.landmarks_px, dense, map_landmark_weights(settings))
+        return FacePoints(landmarks_px, dense, lens=lens)
+    trust = map_landmark_weights(settings)
+    return FacePoints(position_map.landmarks_px, dense, trust, lens)
 
 
 def map_landmark_weights(settings: DensePointSettings = DensePointSettings()) -> FloatArray:
@@ -68,6 +69,14 @@ def map_landmark_weights(settings: DensePointSettings = DensePointSettings()) ->
     for group in (JAW, RIGHT_BROW, LEFT_BROW, NOSE_BRIDGE):
         weights[group] = 0.0
     return weights
+
+
+def lens_of(position_map: PositionMap) -> Lens | None:
+    """The pinhole that the map was seen by, looking at the face's middle; None: far away."""
+    if position_map.perspective.closeness == 0.0:
+        return None
+    focal_px = 1.0 / position_map.perspective.closeness
+    return Lens(focal_px, position_map.perspective.centre / UP[:2])
 
 
 def dense_points(

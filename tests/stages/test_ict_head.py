@@ -243,6 +243,18 @@ def test_a_perspective_camera_shows_the_head_where_the_landmarks_are(sample_phot
         reconstruct(sample_photo, replace(SETTINGS, camera=CameraSettings("perspective", 0.0)))
 
 
+def test_the_camera_is_where_the_position_map_saw_it(result, sample_photo):
+    bare = replace(SETTINGS, texture=None)
+    (face,) = result.faces
+    assert 0.4 < face.camera.distance < 4.0  # metres
+    for far in (
+        replace(bare, camera=CameraSettings("orthographic")),
+        replace(bare, dense=None),  # no map, no distance
+    ):
+        camera = reconstruct(sample_photo, far).faces[0].camera
+        assert camera.to_json()["model"] == "scaled_orthographic"
+
+
 def test_a_texture_for_each_tile_is_for_glb(sample_photo, tmp_path):
     texture = replace(SETTINGS.texture, layout="udim")
     found = reconstruct(sample_photo, replace(SETTINGS, texture=texture))

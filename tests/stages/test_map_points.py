@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from face3d_cli.core.camera import Perspective
 from face3d_cli.core.landmarks68 import JAW
 from face3d_cli.core.uv_atlas import UvAtlas
 from face3d_cli.errors import StageError
@@ -21,6 +22,7 @@ from face3d_cli.stages.map_points import (
     dense_points,
     dense_points_of,
     face_points,
+    lens_of,
     map_landmark_weights,
 )
 from face3d_cli.stages.position_map import PositionMap, predict_position_maps
@@ -106,6 +108,14 @@ def test_landmarks_of_the_map_replace_others_that_lie_at_another_roll(
     assert sample_map.roll_apart_deg(given) == pytest.approx(abs(turn_deg))
     found = face_points(sample_map, given)
     assert (found.landmarks_px is given) is not is_replaced
+
+
+def test_the_fit_s_pinhole_is_the_one_that_saw_the_map(sample_map):
+    lens, camera = lens_of(sample_map), sample_map.camera
+    assert lens.focal_px == pytest.approx(camera.focal_px)
+    np.testing.assert_allclose(lens.centre_px, camera.centre_px)
+    assert face_points(sample_map, sample_map.landmarks_px).lens.focal_px == lens.focal_px
+    assert lens_of(replace(sample_map, perspective=Perspective(0.0, np.zeros(2)))) is None
 
 
 def test_a_map_of_another_layout_is_refused(sample_map):
