@@ -485,6 +485,20 @@ class PositionMapTrainingSettings:
 
 
 @dataclass(frozen=True)
+class ClosenessSettings:
+    """How near cameras are: 1 / distance in centimetres (`stages/shape_prior.py`).
+
+    Attributes:
+        mean_per_cm, spread_per_cm: a Gaussian.
+        largest_per_cm: nobody is photographed from nearer.
+    """
+
+    mean_per_cm: float = 0.01
+    spread_per_cm: float = 0.006
+    largest_per_cm: float = 0.03
+
+
+@dataclass(frozen=True)
 class PositionMapSettings:
     """How position maps are regressed (`stages/position_map.py`).
 
@@ -495,7 +509,8 @@ class PositionMapSettings:
         boxes: for each detector, the side of the first square over the box's (the root of its
             area), and how far its centre lies below the box's, in sides.
         mesh_px: side of the map whose texels are the mesh's vertices.
-        noise_mm: how little a map is trusted against the Gaussian of faces.
+        noise_mm: how little a map is trusted against the Gaussian of faces,
+        closeness: and of cameras.
         doubt_from: how far landmarks seen in the mirror are from those seen straight, over the
             square's side, when the face is looked at again, turned by quarters,
         sure_below: and when such another look is believed, if the first leaves twice its doubt:
@@ -517,6 +532,7 @@ class PositionMapSettings:
     )
     mesh_px: int = 128
     noise_mm: float = 0.3
+    closeness: ClosenessSettings = ClosenessSettings()
     doubt_from: float = 0.015
     sure_below: float = 0.015
 

@@ -194,7 +194,10 @@ def _look(
         maps = [_in_photo(each, crop) for each, crop in zip(seen, crops, strict=True)]
         views = [FLAT] * len(maps)
         if not passes_left and network.prior is not None:
-            likely = [network.prior.nearest(each * UP, settings.noise_mm) for each in maps]
+            likely = [
+                network.prior.nearest(each * UP, settings.noise_mm, settings.closeness)
+                for each in maps
+            ]
             maps, views = [each.map * UP for each in likely], [each.perspective for each in likely]
         in_space = [view.undo(each * UP) * UP for each, view in zip(maps, views, strict=True)]
         poses = [rigid_pose(each, network.canonical_cm, network.valid) for each in in_space]

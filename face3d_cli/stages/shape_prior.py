@@ -18,12 +18,11 @@ from face3d_cli.arrays import FloatArray, Mask, Points3
 from face3d_cli.core.camera import Perspective
 from face3d_cli.core.position_map import FACE_CENTRE_CM, NECK_BELOW_V
 from face3d_cli.core.similarity import Similarity, fit_similarity
+from face3d_cli.settings import ClosenessSettings
 
 ROUNDS = 3
 EVERY_TEXEL = 3  # one of so many is looked at
 MM_PER_CM = 10.0
-# 1 / distance of cameras in centimetres: mean, spread, and how near one can be.
-CLOSENESS, CLOSENESS_SPREAD, CLOSEST = 0.01, 0.006, 0.03
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,9 @@ class ShapePrior:
         self._products = seen_modes @ seen_modes.T / len(self._seen)
         self._has_perspective = has_perspective
 
-    def nearest(self, map_up: FloatArray, noise_mm: float) -> LikelyFace:
+    def nearest(
+        self, map_up: FloatArray, noise_mm: float, cameras: ClosenessSettings = ClosenessSettings()
+    ) -> LikelyFace:
         """The likely face nearest to a map.
 
         Gauss-Newton over shape, pose and perspective together: a near camera looks much like a
@@ -79,14 +80,15 @@ class ShapePrior:
             map_up: (M, M, 3) in any unit, y up, depth 0 at the middle of the face.
             noise_mm: root mean square distance to the map that is as unlikely as one standard
                 deviation of one mode.
+            cameras: how near they are, in general.
         """
         seen = map_up.reshape(-1, 3)[self._seen].astype(np.float64)
         mean_cm = self._mean_cm[self._seen].astype(np.float64)
         inverse = self._inverse(noise_mm)
         shape_cm, strengths = mean_cm, np.zeros(len(inverse))
         to_map = fit_similarity(shape_cm, seen)
-        closeness_per_cm = CLOSENESS if self._has_perspective else 0.0
-        weight = (noise_mm / MM_PER_CM / CLOSENESS_SPREAD) ** 2
+        closeness_per_cm = cameras.mean_per_cm if self._has_perspective else 0.0
+        weight = (noise_mm / MM_PER_CM / cameras.spread_per_cm) ** 2
         for _ in range(ROUNDS):
             view = _perspective(closeness_per_cm, to_map)
             to_map = fit_similarity(shape_cm, view.undo(seen))
@@ -106,12 +108,13 @@ class ShapePrior:
             normal, wanted = left[:-1, :-1], left[:-1, -1]
             if self._has_perspective:
                 normal[-1, -1] += weight
-                wanted[-1] += weight * (closeness_per_cm - CLOSENESS)
+                wanted[-1] += weight * (closeness_per_cm - cameras.mean_per_cm)
             step = -np.linalg.solve(normal, wanted)
             strengths = explained[:, -1] + np.einsum("kx,x->k", explained[:, :-1], step)
             shape_cm = mean_cm + _combined(strengths, self._seen_modes)
             if self._has_perspective:
-                closeness_per_cm = float(np.clip(closeness_per_cm + step[-1], 0.0, CLOSEST))
+                moved = closeness_per_cm + step[-1]
+                closeness_per_cm = float(np.clip(moved, 0.0, cameras.largest_per_cm))
         view = _perspective(closeness_per_cm, to_map)
         to_map = fit_similarity(shape_cm, view.undo(seen))
         view = _perspective(closeness_per_cm, to_map)
