@@ -9,11 +9,12 @@ import numpy as np
 
 from face3d_cli.arrays import Mask, Points2, Points3, Triangles
 from face3d_cli.core.camera import ScaledOrthographicCamera
-from face3d_cli.core.landmarks68 import LEFT_EYE, RIGHT_EYE
-from face3d_cli.core.position_map import map_triangles, texel_uv
+from face3d_cli.core.landmarks68 import INNER_LIPS, LEFT_EYE, RIGHT_EYE
+from face3d_cli.core.map_topology import MapTopology, map_topology
 from face3d_cli.stages.position_map import PositionMap
 
 MM_PER_CM = 10.0
+OPENINGS = (RIGHT_EYE, LEFT_EYE, INNER_LIPS)  # of the square, which membranes close
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,14 @@ class MapMesh:
 def mesh_of_map(position_map: PositionMap, size: int) -> MapMesh:
     """A vertex for each texel of the surface on a square of that size; it never changes its order.
 
-    The size in millimetres is the mean face's: a photo does not tell it.
+    Membranes close the eyes and the mouth, so that the photo's eyes and teeth have a surface. The
+    size in millimetres is the mean face's: a photo does not tell it.
     """
-    topology = _topology(position_map.valid.tobytes(), len(position_map.valid), size)
-    places = position_map.fine_map(size)[topology.valid]
-    placed_cm = position_map.head_cm(places)
+    outline = position_map.valid
+    openings = np.array([position_map.landmark_uv[part].mean(axis=0) for part in OPENINGS])
+    topology = _topology(outline.tobytes(), len(outline), size, openings.tobytes())
+    texels_cm = position_map.head_cm(position_map.fine_map(size).reshape(-1, 3))
+    placed_cm = topology.places(texels_cm)
     landmarks_cm = position_map.head_cm(position_map.landmarks)
     eyes_cm = (landmarks_cm[RIGHT_EYE].mean(axis=0) + landmarks_cm[LEFT_EYE].mean(axis=0)) / 2
     camera = position_map.camera.with_origin(eyes_cm)
@@ -55,30 +59,7 @@ def mesh_of_map(position_map: PositionMap, size: int) -> MapMesh:
     )
 
 
-@dataclass(frozen=True)
-class _Topology:
-    valid: Mask
-    triangles: Triangles
-    uv: Points2
-
-
 @lru_cache(maxsize=4)
-def _topology(packed: bytes, fine: int, size: int) -> _Topology:
-    """The outline at another size: a texel counts where all the fine ones in it do."""
-    mask: Mask = np.frombuffer(packed, np.bool_).reshape(fine, fine)
-    if size < fine:
-        step = fine // size
-        blocks = mask[: size * step, : size * step].reshape(size, step, size, step)
-        mask = np.asarray(blocks.all(axis=(1, 3)))
-    elif size > fine:
-        mask = mask.repeat(size // fine, axis=0).repeat(size // fine, axis=1)
-    triangles = map_triangles(mask)
-    used = np.unique(triangles)
-    if len(used) < mask.sum():  # single texels at the rim that no quad holds
-        kept = np.zeros(int(mask.sum()), bool)
-        kept[used] = True
-        flat = np.flatnonzero(mask)
-        mask = np.zeros((size, size), np.bool_)
-        mask.ravel()[flat[kept]] = True
-        triangles = map_triangles(mask)
-    return _Topology(mask, triangles, texel_uv(mask))
+def _topology(outline: bytes, fine: int, size: int, openings: bytes) -> MapTopology:
+    valid: Mask = np.frombuffer(outline, np.bool_).reshape(fine, fine)
+    return map_topology(valid, size, list(np.frombuffer(openings).reshape(-1, 2)))

@@ -10,16 +10,17 @@ import pytest
 
 from face3d_cli.core.camera import Perspective, PerspectiveCamera, PoseDegrees
 from face3d_cli.core.face_box import FaceBox
-from face3d_cli.core.position_map import FACE_CENTRE_CM, LANDMARK_UV, landmarks_of
+from face3d_cli.core.position_map import FACE_CENTRE_CM, LANDMARK_UV, landmarks_of, to_texels
 from face3d_cli.core.similarity import Similarity
 from face3d_cli.errors import ModelError, ShapeError
 from face3d_cli.settings import PositionMapSettings
 from face3d_cli.stages import position_map
-from face3d_cli.stages.map_mesh import mesh_of_map
+from face3d_cli.stages.map_mesh import MapMesh, mesh_of_map
 from face3d_cli.stages.map_pictures import draw_dense, draw_depth, pack_map
 from face3d_cli.stages.position_map import (
     CROP_CM,
     UP,
+    PositionMap,
     face_square,
     predict_position_maps,
     rigid_pose,
@@ -185,15 +186,20 @@ def test_detectors_have_squares_of_their_own() -> None:
     assert other.width == 10
 
 
+def inside_of(mesh: MapMesh, position_map: PositionMap) -> tuple[np.ndarray, np.ndarray]:
+    """(V,) vertices not at the square's edge, where the mesh is smoothed; (N, 2) their pixels."""
+    inner = np.abs(mesh.uv - 0.5).max(axis=1) < 0.5 - 1.4 / 16
+    rows, columns = (to_texels(mesh.uv[inner], 16).round().astype(int).T)[::-1]
+    return inner, position_map.map_px[rows, columns, :2]
+
+
 def test_the_mesh_projects_onto_the_map(tmp_path: Path) -> None:
     weights = constant_weights(tmp_path / "turned.safetensors", turn_about_y(40))
     (found,) = predict_position_maps(PHOTO, [BOX], settings_with(weights))
     mesh = mesh_of_map(found, 16)
-    valid = outline().reshape(16, 16, 16, 16).all(axis=(1, 3))
-    assert len(mesh.vertices_mm) == valid.sum() < 256
-    np.testing.assert_allclose(
-        mesh.camera.project(mesh.vertices_mm), found.map_px[valid][:, :2], atol=1e-2
-    )
+    inner, seen = inside_of(mesh, found)
+    assert inner.sum() == 14 * 14 - 2  # the mouth, which is not where the landmarks are
+    np.testing.assert_allclose(mesh.camera.project(mesh.vertices_mm)[inner], seen, atol=1e-2)
     np.testing.assert_allclose(
         mesh.camera.project(mesh.landmarks_mm), found.landmarks_px, atol=1e-2
     )
@@ -211,11 +217,11 @@ def test_the_mesh_projects_onto_a_map_seen_from_near(tmp_path: Path) -> None:
         landmarks=view.apply(flat.landmarks * UP) * UP,
         perspective=view,
     )
-    mesh, valid = mesh_of_map(near, 16), outline().reshape(16, 16, 16, 16).all(axis=(1, 3))
+    mesh = mesh_of_map(near, 16)
     np.testing.assert_allclose(mesh.vertices_mm, mesh_of_map(flat, 16).vertices_mm, atol=1e-2)
-    seen = near.map_px[valid][:, :2]
-    np.testing.assert_allclose(mesh.camera.project(mesh.vertices_mm), seen, atol=1e-2)
-    assert np.abs(seen - flat.map_px[valid][:, :2]).max() > 3
+    inner, seen = inside_of(mesh, near)
+    np.testing.assert_allclose(mesh.camera.project(mesh.vertices_mm)[inner], seen, atol=1e-2)
+    assert np.abs(seen - inside_of(mesh, flat)[1]).max() > 3
     assert isinstance(mesh.camera, PerspectiveCamera)
     # 100 cm from the middle of the face, which is some centimetres in front of the eyes' middle.
     assert mesh.camera.distance == pytest.approx(1000, abs=80)
