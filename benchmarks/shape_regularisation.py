@@ -1,6 +1,7 @@
 """How firmly should the shape be held? Asks other photos of the same people.
 
     python benchmarks/shape_regularisation.py FASSEG/multipose01/train/rgb [--model surrey|ict]
+        [--camera auto|orthographic] [--full-size]
 
 Photos are named `personneNNS...jpg` as in FASSEG's multipose01 (NN the person, S the series), in
 folders named by the yaw; those up to 15 degrees are taken. The shape of a photo of one series is
@@ -63,7 +64,7 @@ class Fitted:
 Shapes = dict[float | str, np.ndarray]
 
 
-def fitted(path: Path, zoom: float, model: str, iterations: int) -> Fitted | None:
+def fitted(path: Path, zoom: float, asked: argparse.Namespace) -> Fitted | None:
     """Fit one photo with every weight; None where no face is found."""
     image = read_photo(path)
     if zoom < 1:
@@ -73,9 +74,9 @@ def fitted(path: Path, zoom: float, model: str, iterations: int) -> Fitted | Non
         return None
     points = predict_landmarks(image, boxes[0])
     shapes = (
-        ict_shapes(image, boxes[0], points)
-        if model == "ict"
-        else surrey_shapes(image, points, iterations)
+        ict_shapes(image, boxes[0], points, asked.camera)
+        if asked.model == "ict"
+        else surrey_shapes(image, points, asked.iterations)
     )
     _, _, width, height = bounding_box(points)
     return Fitted(who(path)[1], shapes, float(np.sqrt(width * height)))
@@ -92,12 +93,13 @@ def surrey_shapes(image: np.ndarray, points: np.ndarray, iterations: int) -> Sha
     return shapes
 
 
-def ict_shapes(image: np.ndarray, box: FaceBox, points: np.ndarray) -> Shapes:
+def ict_shapes(image: np.ndarray, box: FaceBox, points: np.ndarray, camera: str) -> Shapes:
     usual, part = LinearFitSettings(), NARROW_FACE.vertices
     (position_map,) = predict_position_maps(image, [box])
     full = face_points(position_map, points, DensePointSettings())
+    if camera == "orthographic":
+        full = replace(full, lens=None)
     ways = {noise: (full, replace(usual, landmark_noise=noise)) for noise in NOISES}
-    ways["far camera"] = (replace(full, lens=None), usual)
     ways["landmarks alone"] = (FacePoints(points), usual)
     ways["no offsets"] = (full, replace(usual, landmark_offsets=False))
     shapes: Shapes = {
@@ -125,15 +127,17 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--model", choices=sorted(LOOSE), default="surrey")
     parser.add_argument("--iterations", type=int, default=MorphableSettings.num_iterations)
+    parser.add_argument("--camera", choices=("auto", "orthographic"), default="auto", help="of ict")
+    parser.add_argument("--full-size", action="store_true", help="no smaller photos")
     asked = parser.parse_args()
     paths = [path for path in sorted(asked.folder.rglob("*.jpg")) if path.parent.name in YAWS]
     references: dict[str, list[Fitted]] = defaultdict(list)
-    for zoom in ZOOMS:
+    for zoom in ZOOMS[:1] if asked.full_size else ZOOMS:
         squares: dict[float | str, list[float]] = defaultdict(list)
         sizes_px = []
         people = defaultdict(list)
         for path in paths:
-            if (photo := fitted(path, zoom, asked.model, asked.iterations)) is not None:
+            if (photo := fitted(path, zoom, asked)) is not None:
                 people[who(path)[0]].append(photo)
                 sizes_px.append(photo.size_px)
         references = references or people
