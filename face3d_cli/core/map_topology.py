@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from scipy import sparse
-from scipy.sparse.linalg import spsolve
 
 from face3d_cli.arrays import Mask, Points2, Points3, Triangles
 from face3d_cli.core.linear_face import Indices
@@ -33,7 +32,7 @@ class MapTopology:
 
     triangles: Triangles
     uv: Points2
-    from_texels: sparse.csr_matrix
+    from_texels: sparse.csr_array
 
     def places(self, texels: Points3) -> Points3:
         """(V, 3) the vertices, of (size * size, 3) places of the texels, row by row."""
@@ -52,13 +51,13 @@ def map_topology(valid: Mask, size: int, filled_at: Sequence[Points2]) -> MapTop
     surface = _at_size(valid, size)
     holes = _holes_at(surface, size, filled_at)
     mask = surface | holes
-    triangles = map_triangles(mask)
-    triangles = triangles[~_is_ear(triangles, _is_outermost(mask))]
+    triangles, is_outermost = map_triangles(mask), _is_outermost(mask)
+    triangles = triangles[~_is_ear(triangles, is_outermost)]
     used, corners = np.unique(triangles, return_inverse=True)  # single texels are in no quad
     triangles = corners.reshape(-1, 3).astype(np.int32)
-    smooth = _smoothed_rim(triangles, _is_outermost(mask)[used])
-    from_texels = smooth @ _membranes(holes)[np.flatnonzero(mask)[used]]
-    return MapTopology(triangles, smooth @ texel_uv(mask)[used], sparse.csr_matrix(from_texels))
+    smooth = _smoothed_rim(triangles, is_outermost[used])
+    texels = np.flatnonzero(mask)[used]
+    return MapTopology(triangles, smooth @ texel_uv(mask)[used], smooth @ _membranes(texels, holes))
 
 
 def _at_size(valid: Mask, size: int) -> Mask:
@@ -83,35 +82,38 @@ def _holes_at(surface: Mask, size: int, places: Sequence[Points2]) -> Mask:
     return found
 
 
-def _membranes(holes: Mask) -> sparse.csr_matrix:
-    """(T T, T T) weights that keep every texel but those of holes, which are harmonic.
+def _membranes(texels: Indices, holes: Mask) -> sparse.csr_array:
+    """(V, T T) weights that take (V,) texels as they are, but those of holes, which are harmonic.
 
     A texel of a hole is the mean of its four neighbours (Laplace's equation, the hole's edge held).
     """
-    size, inside = len(holes), np.flatnonzero(holes)
-    keep = sparse.diags_array((~holes.ravel()).astype(float), format="csr")
-    if not len(inside):
-        return sparse.csr_matrix(keep)
-    around = (inside[:, None] + (-size, -1, 1, size)).ravel()
-    rows = np.repeat(np.arange(len(inside)), 4)
-    shape = (len(inside), size * size)
-    mean = sparse.csr_array((np.full(len(rows), 0.25), (rows, around)), shape)
-    among = sparse.eye_array(len(inside), format="csc") - mean[:, inside].tocsc()
-    outside = (mean @ keep).tocsc()
-    edge = np.flatnonzero(np.diff(outside.indptr))
-    weights = spsolve(among, outside[:, edge].toarray())
-    filled = sparse.coo_array(weights)
-    return sparse.csr_matrix(
-        keep + sparse.csr_array((filled.data, (inside[filled.row], edge[filled.col])), keep.shape)
-    )
+    size = len(holes)
+    in_hole = holes.ravel()[texels]
+    own, inside = np.flatnonzero(~in_hole), texels[in_hole]
+    around = inside[:, None] + (-size, -1, 1, size)
+    edge = np.setdiff1d(around, inside)
+    number = np.full(size * size, -1)
+    number[edge], number[inside] = np.arange(len(edge)), len(edge) + np.arange(len(inside))
+    mean = np.zeros((len(inside), len(edge) + len(inside)))
+    np.add.at(mean, (np.arange(len(inside))[:, None], number[around]), 0.25)
+    weights = np.linalg.solve(np.eye(len(inside)) - mean[:, len(edge) :], mean[:, : len(edge)])
+    rows = np.concatenate([own, np.repeat(np.flatnonzero(in_hole), len(edge))])
+    columns = np.concatenate([texels[own], np.tile(edge, len(inside))])
+    values = np.concatenate([np.ones(len(own)), weights.ravel()])
+    seen = values > 1e-12  # other holes' edges
+    return sparse.csr_array((values[seen], (rows[seen], columns[seen])), (len(texels), size * size))
 
 
 def _rim_edges(triangles: Triangles, is_outermost: Mask) -> tuple[Indices, Indices]:
     """(E, 2) edges of one triangle only, at the rim, and (F,) how many each triangle has."""
-    edges = np.sort(triangles[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)
-    edges, which, times = np.unique(edges, axis=0, return_inverse=True, return_counts=True)
-    at_rim = (times == 1) & is_outermost[edges].all(axis=1)
-    return edges[at_rim], at_rim[which.ravel()].reshape(-1, 3).sum(axis=1)
+    sides = np.sort(triangles[:, [[0, 1], [1, 2], [2, 0]]].astype(np.int64), axis=2)  # (F, 3, 2)
+    near = np.argwhere(is_outermost[sides].all(axis=2))  # triangle and side
+    edges, which, times = np.unique(
+        sides[near[:, 0], near[:, 1]], axis=0, return_inverse=True, return_counts=True
+    )
+    is_open = times == 1
+    count = np.bincount(near[is_open[which.ravel()], 0], minlength=len(triangles))
+    return edges[is_open], count
 
 
 def _is_ear(triangles: Triangles, is_outermost: Mask) -> Mask:
@@ -120,21 +122,26 @@ def _is_ear(triangles: Triangles, is_outermost: Mask) -> Mask:
     return count > 1
 
 
-def _smoothed_rim(triangles: Triangles, is_outermost: Mask) -> sparse.csr_matrix:
+def _smoothed_rim(triangles: Triangles, is_outermost: Mask) -> sparse.csr_array:
     """(V, V) weights that smooth the line of the outermost vertices and keep the others."""
     count = len(is_outermost)
-    rim, _ = _rim_edges(triangles, is_outermost)
-    neighbours = sparse.coo_array(
-        (np.ones(2 * len(rim)), (rim.ravel(), rim[:, ::-1].ravel())), (count, count)
-    ).tocsr()
-    moves = np.asarray(neighbours.sum(axis=1)).ravel() == 2
-    step = sparse.diags_array(np.where(moves, 0.5, 1.0)) + 0.25 * (
-        sparse.diags_array(moves.astype(float)) @ neighbours
+    rim, edges = np.unique(_rim_edges(triangles, is_outermost)[0], return_inverse=True)
+    start, end = edges.reshape(-1, 2).T
+    joined = sparse.csr_array(
+        (np.ones(2 * len(start)), (np.append(start, end), np.append(end, start))),
+        (len(rim), len(rim)),
     )
-    smooth = sparse.eye_array(count, format="csr")
-    for _ in range(RIM_ROUNDS):
+    moves = joined.sum(axis=1) == 2
+    step = sparse.diags_array(np.where(moves, 0.25, 0.0)) @ joined
+    step = sparse.csr_array(step + sparse.diags_array(np.where(moves, 0.5, 1.0)))
+    smooth = step
+    for _ in range(RIM_ROUNDS - 1):
         smooth = step @ smooth
-    return sparse.csr_matrix(smooth)
+    found = sparse.coo_array(smooth)
+    kept = np.setdiff1d(np.arange(count), rim)
+    rows, columns = (np.append(kept, rim[index]) for index in (found.row, found.col))
+    values = np.append(np.ones(len(kept)), found.data)
+    return sparse.csr_array((values, (rows, columns)), (count, count))
 
 
 def _is_outermost(mask: Mask) -> Mask:
