@@ -20,6 +20,7 @@ RendererName = Literal["torch", "pytorch3d"]
 PictureRenderer = Literal["torch", "pytorch3d", "mitsuba"]
 PictureStyle = Literal["textured", "clay", "wireframe", "normals", "depth", "uv"]
 LightingName = Literal["three-point", "soft", "photo", "none"]
+MapModelName = Literal["prnet-resnet18", "prnet-mobilenetv2", "prnet-resfcn256"]
 MeshInit = Literal["hemisphere", "surrey", "prnet"]
 MeshParameters = Literal["vertices", "meshnet", "babymeshnet"]
 OptimizerName = Literal["adam", "sgd"]
@@ -517,7 +518,7 @@ class PositionMapSettings:
             faces that are merely hard to see, and were understood, have doubts about 0.02, too.
     """
 
-    model: str = "prnet-resnet18"
+    model: MapModelName = "prnet-resnet18"
     weights: str | None = None
     passes: int = 2
     boxes: Mapping[str, tuple[float, float]] = field(

@@ -8,10 +8,11 @@ from typing import Annotated, Any, Literal
 import typer
 
 from face3d_cli.cli import output
-from face3d_cli.cli.options import ClassBalanceOpt, DetectorOpt, JsonObjectOpt
+from face3d_cli.cli.options import ClassBalanceOpt, DetectorOpt, JsonObjectOpt, MapModelOpt
 from face3d_cli.cli.segment import segmentation_settings
 from face3d_cli.settings import (
     DetectionSettings,
+    MapModelName,
     MethodName,
     PositionMapSettings,
     ReconstructSettings,
@@ -104,6 +105,7 @@ def landmarks(
         Literal["dlib", "prnet"],
         typer.Option(help="dlib's 68-point predictor, or the position map network."),
     ] = "dlib",
+    model: MapModelOpt = PositionMapSettings.model,
     weights: PrnetWeightsOpt = None,
     detector: DetectorOpt = DetectionSettings.detector,
     as_json: JsonObjectOpt = False,
@@ -120,7 +122,7 @@ def landmarks(
     settings = ReconstructSettings(
         method="prnet" if method == "prnet" else "auto",
         detection=DetectionSettings(detector=detector),
-        position_map=_position_map_settings(weights),
+        position_map=_position_map_settings(model, weights),
     )
     with output.progress(None, "landmarks") as advance:
         report = evaluate_landmarks(
@@ -148,6 +150,7 @@ def scans(
     method: Annotated[
         MethodName, typer.Option(help="How meshes are made.")
     ] = ReconstructSettings.method,
+    model: MapModelOpt = PositionMapSettings.model,
     weights: PrnetWeightsOpt = None,
     detector: DetectorOpt = DetectionSettings.detector,
     as_json: JsonObjectOpt = False,
@@ -164,7 +167,7 @@ def scans(
     settings = ReconstructSettings(
         method=method,
         detection=DetectionSettings(detector=detector),
-        position_map=_position_map_settings(weights),
+        position_map=_position_map_settings(model, weights),
         texture=None,
     )
     with output.progress(None, "scans") as advance:
@@ -177,8 +180,8 @@ def scans(
         _show_scans(report)
 
 
-def _position_map_settings(weights: Path | None) -> PositionMapSettings:
-    return PositionMapSettings(weights=str(weights.absolute()) if weights else None)
+def _position_map_settings(model: MapModelName, weights: Path | None) -> PositionMapSettings:
+    return PositionMapSettings(model, str(weights.absolute()) if weights else None)
 
 
 def _show_landmarks(report: dict[str, Any]) -> None:

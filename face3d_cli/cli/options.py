@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from face3d_cli.errors import UsageError
-from face3d_cli.settings import CameraName, DetectorName, FacesChoice, MeshFormat
+from face3d_cli.settings import CameraName, DetectorName, FacesChoice, MapModelName, MeshFormat
 
 if TYPE_CHECKING:
     from face3d_cli.arrays import Points2
@@ -62,6 +62,11 @@ FieldOfViewOpt = Annotated[
 ]
 DenseOpt = Annotated[
     bool, typer.Option("--dense/--no-dense", help="Also fit to a position map's points (ict).")
+]
+
+
+MapModelOpt = Annotated[
+    MapModelName, typer.Option(help="Network of the position map; prnet-resfcn256 is PRNet's own.")
 ]
 
 

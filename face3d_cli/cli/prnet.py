@@ -14,6 +14,7 @@ from face3d_cli.cli.options import (
     FormatOpt,
     JsonOpt,
     LandmarksOpt,
+    MapModelOpt,
     OutOpt,
     PhotosArg,
     parse_box,
@@ -24,6 +25,7 @@ from face3d_cli.cli.photos import PhotoOutcome, run_photos, targets_of, tell_dou
 from face3d_cli.settings import (
     DetectionSettings,
     DetectorName,
+    MapModelName,
     PoseChoice,
     PositionMapSettings,
     ReconstructSettings,
@@ -49,9 +51,7 @@ def prnet(
     detector: DetectorOpt = _DEFAULT.detection.detector,
     box: BoxOpt = None,
     landmarks: LandmarksOpt = None,
-    model: Annotated[
-        str, typer.Option(help="Registered network, such as prnet-resnet18.")
-    ] = PositionMapSettings.model,
+    model: MapModelOpt = PositionMapSettings.model,
     weights: Annotated[
         Path | None,
         typer.Option(
@@ -119,7 +119,7 @@ def prnet(
 def prnet_settings(
     *,
     detector: DetectorName,
-    model: str,
+    model: MapModelName,
     weights: Path | None,
     passes: int,
     mesh_size: int,

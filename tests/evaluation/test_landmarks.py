@@ -131,6 +131,23 @@ def test_the_command_reports_real_photos(shared: Path, tmp_path: Path) -> None:
     assert "balanced mean" in table
 
 
+def test_any_network_can_be_measured_but_not_another_model(shared: Path, tmp_path: Path) -> None:
+    for suffix in (".jpg", ".mat"):
+        name = "image00002" + suffix
+        shutil.copyfile(shared / "data" / "aflw2000" / name, tmp_path / name)
+    command = ["evaluate", "landmarks", str(tmp_path), "--method", "prnet", "--json", "--model"]
+    found = [
+        CliRunner().invoke(app, [*command, f"prnet-{encoder}"])
+        for encoder in ("resnet18", "mobilenetv2")
+    ]
+    nmes = [json.loads(done.stdout)["nme_by_yaw"]["0-30"] for done in found]
+    assert nmes[0] != nmes[1]
+    assert max(nmes) < 8
+    other = CliRunner().invoke(app, [*command, "surrey"])
+    assert other.exit_code == 2
+    assert "prnet-resnet18" in other.stderr
+
+
 def test_a_folder_without_annotations_is_an_unusable_input(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["evaluate", "landmarks", str(tmp_path)])
     assert done.exit_code == 3
