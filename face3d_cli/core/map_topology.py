@@ -1,7 +1,7 @@
 """Which vertices and triangles does the square of a position map give, and where do they lie?
 
-A vertex for each texel of the surface. Eyes, which the square leaves open, are closed by a
-membrane between the lids, and the surface's rim, which texels make a staircase of, is smoothed.
+A vertex for each texel of the surface. Holes, such as the eyes and the mouth, can be closed by
+membranes, and the surface's rim, which texels make a staircase of, is smoothed.
 """
 
 from __future__ import annotations

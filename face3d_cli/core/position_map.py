@@ -126,7 +126,7 @@ def map_triangles(valid: Mask) -> Triangles:
 
     Indices count the valid texels only, in the order of `map_vertices`. u runs to the viewer's
     right on a frontal face, so a quad's corners in the order bottom-left, bottom-right, top-right
-    run counter-clockwise.
+    run counter-clockwise. The halves of the square are cut as each other's mirror images.
     """
     number = np.full(valid.shape, -1, np.int64)
     number[valid] = np.arange(int(valid.sum()))
@@ -134,7 +134,11 @@ def map_triangles(valid: Mask) -> Triangles:
     c, d = number[1:, :-1], number[1:, 1:]  # bottom-left, bottom-right
     full = valid[:-1, :-1] & valid[:-1, 1:] & valid[1:, :-1] & valid[1:, 1:]
     quads = np.stack([c[full], d[full], b[full], a[full]], axis=1)
-    triangles = np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]])
+    in_left_half = np.nonzero(full)[1] < full.shape[1] / 2
+    left, right = quads[in_left_half], quads[~in_left_half]
+    triangles = np.concatenate(
+        [left[:, [0, 1, 2]], left[:, [0, 2, 3]], right[:, [0, 1, 3]], right[:, [1, 2, 3]]]
+    )
     return np.ascontiguousarray(triangles, np.int32)
 
 

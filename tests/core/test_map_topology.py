@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.spatial import cKDTree
 
 from face3d_cli.core.landmarks68 import INNER_LIPS, LEFT_EYE, RIGHT_EYE
 from face3d_cli.core.map_topology import MapTopology, map_topology
 from face3d_cli.core.position_map import LANDMARK_UV, map_triangles
+from face3d_cli.core.uv_atlas import UvAtlas
 from face3d_cli.networks.prnet_weights import read_prnet_weights
 from face3d_cli.weights.store import find_model
 
@@ -45,6 +47,16 @@ def test_eyes_and_mouth_are_closed_and_nothing_folds(valid: np.ndarray, size: in
     left_open = map_topology(valid, size, [])
     assert len(left_open.uv) < len(topology.uv)
     assert np.abs(left_open.uv[open_edges(left_open)] - 0.5).max(axis=-1).min() < 0.3
+
+
+@pytest.mark.parametrize("size", [64, 128])
+def test_it_is_its_own_mirror_image(valid: np.ndarray, size: int) -> None:
+    """Textures fill what the photo hides from the other side, where the layout allows it."""
+    topology = map_topology(valid, size, FEATURES)
+    assert UvAtlas(topology.uv, topology.triangles, 256).is_mirror_symmetric
+    flipped = topology.uv * (-1, 1) + (1, 0)
+    away, _ = cKDTree(topology.uv).query(flipped)
+    assert away.max() < 1e-9
 
 
 def test_places_are_those_of_the_texels_and_a_plane_stays_one(valid: np.ndarray) -> None:
