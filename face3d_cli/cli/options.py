@@ -63,8 +63,6 @@ FieldOfViewOpt = Annotated[
 DenseOpt = Annotated[
     bool, typer.Option("--dense/--no-dense", help="Also fit to a position map's points (ict).")
 ]
-
-
 MapModelOpt = Annotated[
     MapModelName, typer.Option(help="Network of the position map; prnet-resfcn256 is PRNet's own.")
 ]
