@@ -43,7 +43,7 @@ from face3d_cli.pipeline.batch import run_batch
 from face3d_cli.pipeline.discover import Discovery, FoundPhoto, find_photos
 from face3d_cli.pipeline.engine_local import LocalEngine
 from face3d_cli.pipeline.photo_tasks import ReconstructTask
-from face3d_cli.pipeline.tasks import THREAD_VARIABLES, limit_threads
+from face3d_cli.pipeline.threads import THREAD_VARIABLES, limit_threads
 from face3d_cli.settings import ReconstructSettings
 
 NUM_KILLS = 10

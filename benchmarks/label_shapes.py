@@ -1,8 +1,8 @@
 """How near to a person's shape are the faces behind the training samples of position maps?
 
     python benchmarks/label_with_mediapipe.py FASSEG multipose01/train/rgb -o labels.npz
-    python benchmarks/label_shapes.py FASSEG --labels labels.npz --samples SAMPLES
-        [--set NAME=VALUE ...]
+    python benchmarks/label_shapes.py FASSEG --labels labels.npz [--heads heads.npz]
+        --samples SAMPLES [--set NAME=VALUE ...]
 
 As `benchmarks/shape_regularisation.py`: the face fitted to a photo of one series is compared with
 those that dlib's landmarks and a loose fit give for the person's photos of the other series, all
@@ -27,7 +27,7 @@ from face3d_cli.io.image import read_photo
 from face3d_cli.settings import LabelFitSettings, LinearFitSettings
 from face3d_cli.stages.linear_fit import FacePoints, fit_linear_face
 from face3d_cli.training.synth.fit import fit_face, predicted_landmarks
-from face3d_cli.training.synth.folder import read_correspondence, read_labels
+from face3d_cli.training.synth.folder import read_correspondence, read_heads, read_labels
 from face3d_cli.training.synth.sample import MAP_PX
 from face3d_cli.training.synth.surface import face_surface
 
@@ -38,6 +38,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path, help="folder that the labels' names are below")
     parser.add_argument("--labels", type=Path, required=True)
+    parser.add_argument("--heads", type=Path, help="as the samples had them")
     parser.add_argument("--samples", type=Path, required=True, help="made by face3d synth")
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE")
     asked = parser.parse_args()
@@ -51,6 +52,7 @@ def main() -> None:
     references: dict[str, list[tuple[str, np.ndarray]]] = defaultdict(list)
     shapes: list[tuple[str, str, dict[str, np.ndarray]]] = []
     labels = read_labels(asked.labels)
+    heads = {} if asked.heads is None else read_heads(asked.heads)
     for name, points in zip(labels.names, labels.points, strict=True):
         path = asked.data / name
         if path.parent.name not in YAWS:
@@ -64,7 +66,9 @@ def main() -> None:
         references[person].append((series, model.vertices_mm(held, without)[part]))
         found = {"mean face": model.mean_mm[part]}
         for way, settings in ways.items():
-            coefficients = fit_face(surface, photo, points, pairs, settings).coefficients
+            coefficients = fit_face(
+                surface, photo, points, pairs, settings, heads.get(name)
+            ).coefficients
             for kind, used in (("neutral", coefficients * neutral), ("posed", coefficients)):
                 moved = np.tensordot(used, surface.basis_cm[:, part], axes=1)
                 found[f"{way}, {kind}"] = 10 * (surface.mean_cm[part] + moved)

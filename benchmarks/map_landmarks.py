@@ -52,7 +52,9 @@ def main() -> None:
     surface, pairs = face_surface(MAP_PX), read_correspondence(asked.samples)
     basis = surface.map_basis_cm.reshape(len(surface.map_basis_cm), -1)
     maps, landmarks = [], []  # in sides of the inner landmarks' box
-    for photo, points in frontal_photos(read_labels(asked.labels), asked.data, SynthSettings.seed):
+    for _, photo, points in frontal_photos(
+        read_labels(asked.labels), asked.data, SynthSettings.seed
+    ):
         if (found := predicted_landmarks(photo, points)) is None:
             continue
         fitted = fit_face(surface, photo, points, pairs)

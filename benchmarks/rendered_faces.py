@@ -1,12 +1,13 @@
 """How far are jaw and inner landmarks off on rendered faces, whose geometry is known?
 
     python benchmarks/rendered_faces.py FACESYNTHETICS [--model prnet-resnet18] [--weights FILE]
-    python benchmarks/rendered_faces.py FACESYNTHETICS --labels labels.npz --samples SAMPLES
-        [--set NAME=VALUE ...]
+    python benchmarks/rendered_faces.py FACESYNTHETICS --labels labels.npz [--heads heads.npz]
+        --samples SAMPLES [--set NAME=VALUE ...]
 
 FACESYNTHETICS holds rendered photos with true points (`NAME_ldmks.txt`). Measured is the network,
-or, with `--labels` (`label_with_mediapipe.py FACESYNTHETICS . -o labels.npz`), the fit behind the
-training samples, up to 40 degrees of yaw; `--set` changes its settings. Other annotations mean
+or, with `--labels` (`label_with_mediapipe.py FACESYNTHETICS . -o labels.npz`; `--heads` as well,
+where the samples had them), the fit behind the training samples, up to 40 degrees of yaw (`--to`);
+`--set` changes its settings. Other annotations mean
 other places by the 68 landmarks, so a constant offset of each in the head's frame (left and right
 alike) is fitted to all faces and taken out. Printed by yaw, in percent of sqrt(w h) of the true
 points' box (means): with the offsets still in, without them, and when each face may besides be
@@ -41,7 +42,13 @@ from face3d_cli.settings import DetectionSettings, LabelFitSettings, PositionMap
 from face3d_cli.stages.detection import detect_faces
 from face3d_cli.stages.position_map import predict_position_maps
 from face3d_cli.training.synth.fit import fit_face, yaw_of_points_deg
-from face3d_cli.training.synth.folder import read_correspondence, read_labels
+from face3d_cli.training.synth.folder import (
+    Heads,
+    LabelledPoints,
+    read_correspondence,
+    read_heads,
+    read_labels,
+)
 from face3d_cli.training.synth.sample import MAP_PX
 from face3d_cli.training.synth.surface import face_surface
 
@@ -69,7 +76,10 @@ def main() -> None:
     parser.add_argument("--model", default=PositionMapSettings.model)
     parser.add_argument("--weights", type=Path)
     parser.add_argument("--labels", type=Path)
+    parser.add_argument("--heads", type=Path)
     parser.add_argument("--samples", type=Path, help="made by face3d synth; for --labels")
+    parser.add_argument("--from", type=float, default=0.0, dest="low", metavar="YAW_DEG")
+    parser.add_argument("--to", type=float, default=LABELS_TO_DEG, dest="high", metavar="YAW_DEG")
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE")
     parser.add_argument("--not-understood", type=float, default=12.0)
     asked = parser.parse_args()
@@ -79,7 +89,14 @@ def main() -> None:
     else:
         changed = {name: float(value) for name, value in (each.split("=") for each in asked.set)}
         settings = changed_fit(LabelFitSettings(), changed)
-        faces = list(fitted_faces(asked.folder, asked.labels, asked.samples, settings))
+        heads = {} if asked.heads is None else read_heads(asked.heads)
+        faces = [
+            face
+            for yaw_deg, face in fitted_faces(
+                asked.folder, read_labels(asked.labels), heads, asked.samples, settings
+            )
+            if asked.low <= yaw_deg <= asked.high
+        ]
     report(faces, asked.not_understood)
 
 
@@ -101,21 +118,21 @@ def seen_faces(folder: Path, settings: PositionMapSettings) -> Iterator[Face]:
 
 
 def fitted_faces(
-    folder: Path, labels: Path, samples: Path, settings: LabelFitSettings
-) -> Iterator[Face]:
-    """The faces that the fit behind the training samples puts there."""
+    folder: Path, labels: LabelledPoints, heads: Heads, samples: Path, settings: LabelFitSettings
+) -> Iterator[tuple[float, Face]]:
+    """Rough yaw, and the face that the fit behind the training samples puts there."""
     surface, pairs = face_surface(MAP_PX), read_correspondence(samples)
-    read = read_labels(labels)
-    for name, points in zip(read.names, read.points, strict=True):
+    for name, points in zip(labels.names, labels.points, strict=True):
         path = folder / name
         text = path.with_name(f"{path.stem}_ldmks.txt")
-        if not text.is_file() or abs(float(yaw_of_points_deg(points))) > LABELS_TO_DEG:
+        if not text.is_file():
             continue
-        fit = fit_face(surface, read_photo(path), points, pairs, settings)
+        fit = fit_face(surface, read_photo(path), points, pairs, settings, heads.get(name))
         moved = np.tensordot(fit.coefficients, surface.map_basis_cm, axes=1)
         placed = fit.place((surface.map_mean_cm + moved).reshape(-1, 3))
         found = landmarks_of(placed.reshape(surface.map_mean_cm.shape).astype(np.float32))
-        yield face_of(np.loadtxt(text)[:68], found, fit.scale_px_per_cm * fit.rotation)
+        face = face_of(np.loadtxt(text)[:68], found, fit.scale_px_per_cm * fit.rotation)
+        yield abs(float(yaw_of_points_deg(points))), face
 
 
 def face_of(truth_px: Points2, found_px: Points3, view_px: FloatArray) -> Face:

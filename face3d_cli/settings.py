@@ -547,6 +547,9 @@ class LabelFitSettings:
             chosen on several photos of the same people (`docs/benchmarks.md`, Position maps).
         camera_cm: how far away the camera is; a photo does not tell, but infinitely far it is not.
         turn_spread_deg: how well the teacher's points, as a rigid body, tell the head's turn.
+        head_share: where a second teacher saw the head too, how far the turn goes over to its,
+        agreed_turn_spread_deg: how well both together tell it,
+        jaw_weight: and how much more each point of its jaw counts than one of the first's.
         max_error: mean distance of the teacher's points over sqrt(w h) of the inner landmarks' box,
             beyond which a photo is dropped.
         max_spread_mm: a point that wanders more between photos is not used,
@@ -563,6 +566,9 @@ class LabelFitSettings:
     )
     camera_cm: float = 150.0
     turn_spread_deg: float = 1.5
+    head_share: float = 0.5
+    agreed_turn_spread_deg: float = 1.0
+    jaw_weight: float = 6.0
     max_error: float = 0.04
     max_spread_mm: float = 2.5
     max_snap_mm: float = 1.0

@@ -41,6 +41,15 @@ def synth(
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for the samples.")
     ],
+    heads: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            metavar="FILE",
+            help="A second teacher's turn and jaw, written by benchmarks/label_with_3ddfa.py.",
+        ),
+    ] = None,
     backgrounds: Annotated[
         list[Path] | None,
         typer.Option(
@@ -66,7 +75,7 @@ def synth(
 
     Example: face3d synth --labels labels.npz --data photos -o samples -j 4
     """
-    from face3d_cli.training.synth.folder import LabelledPoints, make_folder, read_labels
+    from face3d_cli.training.synth.folder import make_folder, read_heads, read_labels
     from face3d_cli.training.unet import load_sources
 
     fillers: list[RgbImage] = []
@@ -76,13 +85,14 @@ def synth(
     found = read_labels(labels)
     if limit is not None and limit < len(found.names):
         kept = [round(i * len(found.names) / limit) for i in range(limit)]
-        found = LabelledPoints(tuple(found.names[i] for i in kept), found.points[kept])
+        found = found[kept]
     with output.progress(None, "samples") as advance:
         count = make_folder(
             found,
             data,
             out,
             replace(_DEFAULTS, turned_per_photo=turned, seed=seed),
+            heads=None if heads is None else read_heads(heads),
             fillers=fillers,
             jobs=jobs,
             on_part=lambda done, total: advance(text=f"part {done} of {total}"),

@@ -11,8 +11,8 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -28,13 +28,12 @@ from face3d_cli.pipeline.network_host import (
 )
 from face3d_cli.pipeline.supervise import Died, Event, Ready
 from face3d_cli.pipeline.tasks import (
-    THREAD_VARIABLES,
     Job,
     Outcome,
     Task,
-    limit_threads,
     perform,
 )
+from face3d_cli.pipeline.threads import limit_threads, single_threaded_children
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +69,7 @@ class LocalEngine:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(target=_serve, args=(theirs, self._task, host), daemon=True)
-        with _environment(THREAD_VARIABLES):  # libraries read it when they are loaded
+        with single_threaded_children():
             process.start()
         theirs.close()
         worker = _Worker(process, ours)
@@ -153,17 +152,3 @@ def _serve(connection: Connection[Any, Any], task: Task, host: HostAddress | Non
         connection.send(Ready())
         while True:
             connection.send(perform(task, connection.recv()))
-
-
-@contextmanager
-def _environment(variables: dict[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value

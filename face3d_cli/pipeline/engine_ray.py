@@ -16,7 +16,8 @@ from typing import Any
 from face3d_cli.errors import Face3dError, MissingExtra, StageError
 from face3d_cli.networks.runner import TorchRunner, use_runner
 from face3d_cli.pipeline.supervise import Died, Event, Ready
-from face3d_cli.pipeline.tasks import Job, Outcome, Task, limit_threads, perform
+from face3d_cli.pipeline.tasks import Job, Outcome, Task, perform
+from face3d_cli.pipeline.threads import limit_threads
 
 _CONNECT_TIMEOUT_S = 10.0
 

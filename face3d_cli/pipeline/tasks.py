@@ -109,18 +109,6 @@ def failed_json(photo: str, error: str) -> dict[str, Any]:
     return {"photo": photo, "status": "failed", "version": __version__, "error": error}
 
 
-def limit_threads() -> None:
-    """One thread in this process: workers, not libraries, share the cores."""
-    import cv2
-
-    cv2.setNumThreads(1)
-
-
-THREAD_VARIABLES = {
-    name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-}
-
-
 def _concerns_all(problem: Face3dError) -> bool:
     if isinstance(problem, OutputError):
         cause = problem.__cause__

@@ -10,6 +10,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from face3d_cli.core.camera import PerspectiveCamera, PoseDegrees, ScaledOrthographicCamera
+from face3d_cli.core.landmarks68 import JAW, MIRRORED
 from face3d_cli.core.position_map import FACE_CENTRE_CM, landmarks_of
 from face3d_cli.core.raster import rasterize
 from face3d_cli.errors import StageError, UnreadableInput
@@ -28,7 +29,13 @@ from face3d_cli.training.synth.fit import (
     learn_correspondence,
     predicted_landmarks,
 )
-from face3d_cli.training.synth.folder import SampleFolder, read_correspondence, read_labels
+from face3d_cli.training.synth.folder import (
+    SampleFolder,
+    read_correspondence,
+    read_heads,
+    read_labels,
+)
+from face3d_cli.training.synth.heads import HeadConvention, SeenHead, learn_convention
 from face3d_cli.training.synth.sides import Haircut, paint_hair, without_seam
 from face3d_cli.training.synth.surface import FaceSurface, face_surface
 from face3d_cli.training.synth.turn import Relief, make_relief, render_turned
@@ -155,6 +162,63 @@ def test_a_tilt_of_the_teacher_is_taken_out(surface: FaceSurface) -> None:
     assert np.abs(upright.turn_of(points) - known.rotation).max() > 0.04
 
 
+def seen_head(surface: FaceSurface, fitted: FittedFace, convention: HeadConvention) -> SeenHead:
+    """The second teacher's answer as it would be of a known face seen from far away."""
+    head = surface.mean_cm + np.tensordot(fitted.coefficients, surface.basis_cm, axes=1)
+    landmarks = head[convention.vertex] + convention.offsets_mm / 10
+    down = Rotation.from_euler("x", -convention.tilt_rad).as_matrix()
+    return SeenHead(fitted.place(landmarks), fitted.rotation @ down)
+
+
+def other_convention(surface: FaceSurface) -> HeadConvention:
+    learnt = learn_convention(
+        surface,
+        [(SeenHead(np.random.default_rng(0).normal(0, 50, (68, 3)), np.eye(3)), np.eye(3),
+          surface.linear_mm.mean_mm)],
+    )  # fmt: skip
+    away = np.random.default_rng(1).normal(0, 3, (68, 3))
+    symmetric = (away + away[list(MIRRORED)] * (-1, 1, 1)) / 2
+    return HeadConvention(learnt.vertex, symmetric - symmetric[17:].mean(axis=0), np.radians(3.0))
+
+
+def test_a_convention_is_learnt_from_fitted_faces(surface: FaceSurface) -> None:
+    convention = other_convention(surface)
+    fitted = []
+    for yaw_deg in (-10, 0, 5, 10):
+        face = replace(mean_face(surface), rotation=turn_about_y(yaw_deg), closeness_per_cm=0.0)
+        head = seen_head(surface, face, convention)
+        fitted.append((head, face.rotation, surface.linear_mm.mean_mm))
+    learnt = learn_convention(surface, fitted)
+    assert learnt.tilt_rad == pytest.approx(convention.tilt_rad, abs=1e-3)
+    np.testing.assert_allclose(learnt.offsets_mm, convention.offsets_mm, atol=1.5)
+
+
+def test_the_second_teacher_has_its_say_in_turn_and_jaw(surface: FaceSurface) -> None:
+    known = replace(mean_face(surface), closeness_per_cm=0.0)
+    convention = other_convention(surface)
+    pairs = replace(teacher_of(surface), heads=convention)
+    points = fake_points(surface, known, pairs)
+    settings = LabelFitSettings(camera_cm=FAR_CM)
+    jaw = convention.vertex[JAW]
+
+    def fit(head: SeenHead | None) -> tuple[float, np.ndarray]:
+        found = fit_face(surface, GREY, points, pairs, settings, head)
+        shape = surface.mean_cm + np.tensordot(found.coefficients, surface.basis_cm, axes=1)
+        return PoseDegrees.from_rotation(found.rotation).yaw, found.place(shape)[jaw, :2]
+
+    alone_deg, alone_px = fit(None)
+    agreed_deg, agreed_px = fit(seen_head(surface, known, convention))
+    assert agreed_deg == pytest.approx(alone_deg, abs=0.3)
+    assert np.linalg.norm(agreed_px - alone_px, axis=1).mean() < 0.5
+    other = replace(known, rotation=turn_about_y(28))
+    turned_deg, _ = fit(seen_head(surface, other, convention))
+    assert alone_deg + 1 < turned_deg < 28
+    lower = seen_head(surface, known, convention)
+    lower.landmarks_px[JAW, 1] += 9.0  # a centimetre further down
+    _, lower_px = fit(lower)
+    assert 1.0 < (lower_px - agreed_px)[4:13, 1].mean() < 9.0
+
+
 def test_points_that_are_no_face_fit_badly(surface: FaceSurface) -> None:
     points = np.random.default_rng(0).uniform(0, 100, (478, 3))
     fitted = fit_face(surface, GREY, points, teacher_of(surface))
@@ -194,7 +258,7 @@ def test_places_are_learnt_on_faces_fitted_to_predicted_landmarks(
     points[MEDIAPIPE_68, :2] = face.camera.project(landmarks)
     free = np.setdiff1d(np.arange(468), [*MEDIAPIPE_68, *OVAL])[: len(frontmost)]
     points[free, :2] = face.camera.project(shape_mm[frontmost])
-    found = learn_correspondence(surface, [(portrait, points)] * 3)
+    found = learn_correspondence(surface, [(portrait, points, None)] * 3)
     places = dict(zip(found.point.tolist(), found.vertex.tolist(), strict=True))
     assert [places[i] for i in free.tolist()] == frontmost
     np.testing.assert_allclose(
@@ -378,9 +442,22 @@ def test_labels_are_read(tmp_path: Path) -> None:
     assert read_labels(path).names == ("a.jpg",)
 
 
+def test_heads_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "heads.npz"
+    columns = {"landmarks": np.ones((1, 68, 3)), "rotations": np.eye(3)[None]}
+    np.savez(path, names=np.array(["a.jpg"]), **columns)
+    assert read_heads(path)["a.jpg"].landmarks_px.shape == (68, 3)
+    np.savez(path, names=np.array(["a.jpg", "b.jpg"]), **columns)
+    with pytest.raises(UnreadableInput, match=r"expected \(2, 68, 3\)"):
+        read_heads(path)
+    path.write_bytes(b"nothing")
+    with pytest.raises(UnreadableInput, match="holds no heads"):
+        read_heads(path)
+
+
 def test_labels_of_other_photos_are_refused(surface: FaceSurface) -> None:
     with pytest.raises(StageError, match="no labelled photo shows a frontal face"):
-        learn_correspondence(surface, [(GREY, np.zeros((478, 3)))])
+        learn_correspondence(surface, [(GREY, np.zeros((478, 3)), None)])
 
 
 @pytest.mark.parametrize("content", [None, b"", b"PK\x03\x04 nothing"])

@@ -5,7 +5,8 @@ brows lie 5 mm beside dlib's). Where they lie is learnt from frontal photos whos
 to dlib's landmarks, whose places are known (`stages/ict_points.py`). Near the front dlib's own
 landmarks, where both agree, are nearer to the shape; beyond, MediaPipe's stand in for them.
 How the head is turned, which landmarks of one photo hardly tell from its shape, is MediaPipe's; the
-outline is the middle of both. Photos are taken from near, so all of it is seen through a pinhole.
+outline is the middle of both. A second teacher (`heads.py`), where there is one, has its say in the
+turn and the jaw. Photos are taken from near, so all of it is seen through a pinhole.
 """
 
 from __future__ import annotations
@@ -34,6 +35,13 @@ from face3d_cli.stages.linear_fit import (
     Lens,
     RotationPrior,
     fit_linear_face,
+)
+from face3d_cli.training.synth.heads import (
+    HeadConvention,
+    SeenHead,
+    between,
+    learn_convention,
+    tilt_between,
 )
 from face3d_cli.training.synth.surface import FaceSurface
 
@@ -95,12 +103,14 @@ class Correspondence:
         face: the model, whose landmark offsets are those of MediaPipe's 68.
         tilt_rad: by how much more a head looks up in MediaPipe's points, as a rigid body, than in
             dlib's landmarks.
+        heads: how to read the second teacher, if there is one.
     """
 
     point: Indices
     vertex: Indices
     face: LinearFace
     tilt_rad: float
+    heads: HeadConvention | None
 
     @staticmethod
     def of(
@@ -109,10 +119,11 @@ class Correspondence:
         vertex: Indices,
         offsets_mm: Points3,
         tilt_rad: float = 0.0,
+        heads: HeadConvention | None = None,
     ) -> Correspondence:
         """Put (68, 3) landmark offsets into the surface's model."""
         face = replace(surface.linear_mm, landmark_offsets_mm=offsets_mm)
-        return Correspondence(point, vertex, face, tilt_rad)
+        return Correspondence(point, vertex, face, tilt_rad, heads)
 
     def turn_of(self, points: Points3) -> FloatArray:
         """(3, 3) how a head is turned, by (478, 3) of its points."""
@@ -156,22 +167,23 @@ def predicted_landmarks(
 
 def learn_correspondence(
     surface: FaceSurface,
-    labelled: Iterable[tuple[RgbImage, Points3]],
+    labelled: Iterable[tuple[RgbImage, Points3, SeenHead | None]],
     settings: LabelFitSettings = LabelFitSettings(),
 ) -> Correspondence:
     """Find the places of MediaPipe's points on faces that were fitted to dlib's landmarks.
 
     Args:
         surface: the model.
-        labelled: near-frontal photos and (478, 3) MediaPipe's points in them.
+        labelled: near-frontal photos, (478, 3) MediaPipe's points in them, and what the second
+            teacher saw.
         settings: which points are used.
 
     Raises:
         StageError: dlib and MediaPipe agree on none of the photos.
     """
     model = surface.linear_mm
-    places, offsets, fitted = [], [], []
-    for photo, points in labelled:
+    places, offsets, fitted, heads = [], [], [], []
+    for photo, points, head in labelled:
         landmarks = predicted_landmarks(photo, points, settings)
         if landmarks is None:
             continue
@@ -184,6 +196,8 @@ def learn_correspondence(
         at_landmarks = shape_mm[model.landmark_vertices]
         offsets.append(_beside(at_landmarks, face, points[MEDIAPIPE_68, :2])[:, :2])
         fitted.append((points[:NUM_POINTS], face.camera.rotation))
+        if head is not None:
+            heads.append((head, face.camera.rotation, shape_mm))
     if not places:
         raise StageError(
             "no labelled photo shows a frontal face that HOG finds where the labels have it",
@@ -200,12 +214,16 @@ def learn_correspondence(
     offsets_mm = np.zeros((NUM_LANDMARKS, 3))
     offsets_mm[JAW.stop :, :2] = symmetric[JAW.stop :]
     tilts_rad = [
-        Rotation.from_matrix(rotation.T @ _rigid_turn(model, vertex[point], points[point]))
-        .as_rotvec()[0]
+        tilt_between(_rigid_turn(model, vertex[point], points[point]), rotation)
         for points, rotation in fitted
-    ]  # fmt: skip
+    ]
     return Correspondence.of(
-        surface, point, vertex[point], offsets_mm, -float(np.median(tilts_rad))
+        surface,
+        point,
+        vertex[point],
+        offsets_mm,
+        float(np.median(tilts_rad)),
+        learn_convention(surface, heads) if heads else None,
     )
 
 
@@ -231,6 +249,7 @@ def fit_face(
     points: Points3,
     pairs: Correspondence,
     settings: LabelFitSettings = LabelFitSettings(),
+    head: SeenHead | None = None,
 ) -> FittedFace:
     """Fit the model to one labelled photo.
 
@@ -240,6 +259,7 @@ def fit_face(
         points: (478, 3) MediaPipe's, pixels, y down, z away from the viewer.
         pairs: where they are on the model.
         settings: whose points are used.
+        head: what the second teacher saw; used where `pairs` says how to read it.
 
     Raises:
         StageError: the points hold no face.
@@ -256,6 +276,15 @@ def fit_face(
     dense = DensePoints(pairs.vertex, target, np.ones(len(target)))
     turn = RotationPrior(pairs.turn_of(points), settings.turn_spread_deg)
     guess = fit_similarity(model.mean_mm[pairs.vertex], target * (1.0, -1.0, 1.0))
+    if head is not None and pairs.heads is not None:
+        middle = between(turn.rotation, pairs.heads.turn_of(head), settings.head_share)
+        turn = RotationPrior(middle, settings.agreed_turn_spread_deg)
+        jaw = pairs.heads.jaw_of(head, model.mean_mm, guess)
+        dense = DensePoints(
+            np.concatenate([pairs.vertex, pairs.heads.vertex[JAW]]),
+            np.concatenate([target, jaw]),
+            np.concatenate([dense.weights, np.full(len(jaw), settings.jaw_weight)]),
+        )
     centre_px = guess.apply(10.0 * FACE_CENTRE_CM[None])[0, :2] * (1, -1)
     lens = Lens(10.0 * guess.scale * settings.camera_cm, centre_px)
     known = FacePoints(landmarks, dense, turn=turn, lens=lens)

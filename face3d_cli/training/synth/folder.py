@@ -8,7 +8,7 @@ not at all, so a run that was stopped goes on where it was.
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,16 +18,19 @@ import numpy.typing as npt
 
 from face3d_cli.arrays import FloatArray, Mask, RgbImage
 from face3d_cli.core.camera import enlargement
+from face3d_cli.core.landmarks68 import NUM_LANDMARKS
 from face3d_cli.core.position_map import FACE_CENTRE_CM
 from face3d_cli.errors import StageError, UnreadableInput
 from face3d_cli.io.atomic import atomic_path
 from face3d_cli.io.image import read_photo
+from face3d_cli.pipeline.threads import limit_threads, single_threaded_children
 from face3d_cli.settings import LabelFitSettings, SynthSettings
 from face3d_cli.training.synth.fit import (
     Correspondence,
     learn_correspondence,
     yaw_of_points_deg,
 )
+from face3d_cli.training.synth.heads import HeadConvention, SeenHead
 from face3d_cli.training.synth.make import samples_of_photo
 from face3d_cli.training.synth.sample import MAP_PX, PX_PER_CM, Sample
 from face3d_cli.training.synth.surface import face_surface
@@ -42,6 +45,14 @@ class LabelledPoints:
 
     names: tuple[str, ...]
     points: FloatArray  # (N, 478, 3)
+
+    def __getitem__(self, rows: Sequence[int] | slice) -> LabelledPoints:
+        """Some of the photos."""
+        names = np.array(self.names)[rows]
+        return LabelledPoints(tuple(str(name) for name in names), self.points[rows])
+
+
+Heads = Mapping[str, SeenHead]  # by the photo's name
 
 
 def read_labels(path: Path) -> LabelledPoints:
@@ -64,11 +75,36 @@ def read_labels(path: Path) -> LabelledPoints:
     return LabelledPoints(names, points)
 
 
+def read_heads(path: Path) -> Heads:
+    """Read what `benchmarks/label_with_3ddfa.py` writes: what a second teacher saw.
+
+    Raises:
+        UnreadableInput: it is no such archive.
+    """
+    try:
+        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as archive:
+            names = [str(name) for name in archive["names"]]
+            landmarks = np.asarray(archive["landmarks"], np.float64)
+            rotations = np.asarray(archive["rotations"], np.float64)
+    except Exception as problem:  # damaged archives raise errors of many kinds
+        raise UnreadableInput(
+            f"{path} holds no heads: {problem}",
+            hint="write it with benchmarks/label_with_3ddfa.py",
+        ) from problem
+    shapes = (landmarks.shape, rotations.shape)
+    if shapes != ((len(names), NUM_LANDMARKS, 3), (len(names), 3, 3)):
+        raise UnreadableInput(
+            f"{path}: expected ({len(names)}, 68, 3) landmarks and ({len(names)}, 3, 3) rotations,"
+            f" found {shapes[0]} and {shapes[1]}"
+        )
+    return {name: SeenHead(*seen) for name, *seen in zip(names, landmarks, rotations, strict=True)}
+
+
 @dataclass(frozen=True)
 class _Job:
     number: int
-    names: tuple[str, ...]
-    points: FloatArray
+    labels: LabelledPoints
+    heads: Heads
 
 
 @dataclass
@@ -91,27 +127,45 @@ def make_folder(
     out: Path,
     settings: SynthSettings = SynthSettings(),
     *,
+    heads: Heads | None = None,
     fillers: list[RgbImage] | None = None,
     jobs: int = 1,
     on_part: Callable[[int, int], None] = lambda done, total: None,
 ) -> int:
     """Make the samples of all labelled photos; parts that are there already are kept.
 
+    Args:
+        labels: MediaPipe's points.
+        data: the folder that their names are below.
+        out: the folder of the samples.
+        settings: how they are made.
+        heads: what a second teacher saw.
+        fillers: backgrounds.
+        jobs: processes.
+        on_part: called with the number of parts done, and to do.
+
     Returns:
         The number of samples in the folder.
 
     Raises:
-        UnreadableInput: a photo cannot be read.
+        UnreadableInput: a photo cannot be read, or the folder was begun with other teachers.
         ModelError: ICT-FaceKit or the segmentation network is missing.
     """
+    heads = heads or {}
     out.mkdir(parents=True, exist_ok=True)
-    pairs = _shared_tables(labels, data, out, settings)
+    pairs = _shared_tables(labels, heads, data, out, settings)
+    if (pairs.heads is None) == bool(heads):
+        raise UnreadableInput(
+            f"{out} was begun {'with' if pairs.heads else 'without'} a second teacher's heads",
+            hint="go on with the same files, or make the samples in a new folder",
+        )
     todo = []
     starts = range(0, len(labels.names), PHOTOS_PER_PART)
     for number, start in enumerate(starts):
         if not _faces_path(out, number).exists():
-            rows = slice(start, start + PHOTOS_PER_PART)
-            todo.append(_Job(number, labels.names[rows], labels.points[rows]))
+            rows = labels[start : start + PHOTOS_PER_PART]
+            seen = {name: heads[name] for name in rows.names if name in heads}
+            todo.append(_Job(number, rows, seen))
     # In mixed order, so that what is there early is of every kind.
     todo = [todo[i] for i in np.random.default_rng(settings.seed).permutation(len(todo))]
     start_with = (data, out, pairs, fillers or [], settings)
@@ -122,14 +176,14 @@ def make_folder(
             on_part(done, len(todo))
     else:
         context = multiprocessing.get_context("spawn")
-        with context.Pool(jobs, _begin, start_with) as pool:
+        with single_threaded_children(), context.Pool(jobs, _begin, start_with) as pool:
             for done, _ in enumerate(pool.imap_unordered(_make_part, todo), start=1):
                 on_part(done, len(todo))
     return len(SampleFolder.open(out))
 
 
 def _shared_tables(
-    labels: LabelledPoints, data: Path, out: Path, settings: SynthSettings
+    labels: LabelledPoints, heads: Heads, data: Path, out: Path, settings: SynthSettings
 ) -> Correspondence:
     """Learn the correspondence once, and write the linear model of position maps."""
     path = out / "pairs.npz"
@@ -144,15 +198,19 @@ def _shared_tables(
                 valid_fine=surface.valid_fine,
                 px_per_cm=np.float64(PX_PER_CM),
             )
-        found = learn_correspondence(
-            surface, frontal_photos(labels, data, settings.seed, settings.fit), settings.fit
-        )
+        frontal = frontal_photos(labels, data, settings.seed, settings.fit)
+        seen = ((photo, points, heads.get(name)) for name, photo, points in frontal)
+        found = learn_correspondence(surface, seen, settings.fit)
+        columns: dict[str, Any] = {
+            "point": found.point,
+            "vertex": found.vertex,
+            "offsets_mm": found.face.landmark_offsets_mm,
+            "tilt_rad": found.tilt_rad,
+        }
+        if found.heads is not None:
+            columns |= {f"head_{key}": value for key, value in vars(found.heads).items()}
         with atomic_path(path) as unfinished, unfinished.open("wb") as handle:
-            offsets_mm = found.face.landmark_offsets_mm
-            np.savez(
-                handle, point=found.point, vertex=found.vertex, offsets_mm=offsets_mm,
-                tilt_rad=found.tilt_rad,
-            )  # fmt: skip
+            np.savez(handle, **columns)
     return read_correspondence(out)
 
 
@@ -168,18 +226,25 @@ def read_correspondence(folder: Path) -> Correspondence:
         with path.open("rb") as handle, np.load(handle, allow_pickle=False) as archive:
             point, vertex, offsets_mm = (archive[k] for k in ("point", "vertex", "offsets_mm"))
             tilt_rad = float(archive["tilt_rad"])
+            heads = None
+            if "head_vertex" in archive:
+                heads = HeadConvention(
+                    archive["head_vertex"],
+                    archive["head_offsets_mm"],
+                    float(archive["head_tilt_rad"]),
+                )
     except Exception as problem:  # damaged archives raise errors of many kinds
         raise UnreadableInput(
             f"{path} does not say where MediaPipe's points are on the model ({problem})",
             hint="another version may have made it: make the samples again in a new folder",
         ) from problem
-    return Correspondence.of(face_surface(MAP_PX), point, vertex, offsets_mm, tilt_rad)
+    return Correspondence.of(face_surface(MAP_PX), point, vertex, offsets_mm, tilt_rad, heads)
 
 
 def frontal_photos(
     labels: LabelledPoints, data: Path, seed: int, settings: LabelFitSettings = LabelFitSettings()
-) -> Iterator[tuple[RgbImage, FloatArray]]:
-    """Some photos in which the face looks ahead, and (478, 3) points in each.
+) -> Iterator[tuple[str, RgbImage, FloatArray]]:
+    """Names of some photos in which the face looks ahead, the photos, and (478, 3) points in each.
 
     Raises:
         UnreadableInput: a photo cannot be read.
@@ -187,16 +252,15 @@ def frontal_photos(
     frontal = np.flatnonzero(np.abs(yaw_of_points_deg(labels.points)) < settings.learning_yaw_deg)
     count = min(settings.num_learning_photos, len(frontal))
     for row in np.random.default_rng(seed).choice(frontal, count, replace=False):
-        yield read_photo(data / labels.names[row]), labels.points[row]
+        name = labels.names[row]
+        yield name, read_photo(data / name), labels.points[row]
 
 
 def _begin(
     data: Path, out: Path, pairs: Correspondence, fillers: list[RgbImage], settings: SynthSettings
 ) -> None:
     global _worker
-    import cv2
-
-    cv2.setNumThreads(1)
+    limit_threads()
     _worker = _Worker(data, out, pairs, fillers, settings)
 
 
@@ -206,11 +270,12 @@ def _make_part(job: _Job) -> int:
     rng = np.random.default_rng((_worker.settings.seed, job.number))
     samples: list[Sample] = []
     names: list[str] = []
-    for name, points in zip(job.names, job.points, strict=True):
+    for name, points in zip(job.labels.names, job.labels.points, strict=True):
         made = list(
             samples_of_photo(
                 _worker.data / name,
                 points,
+                job.heads.get(name),
                 surface,
                 _worker.pairs,
                 _worker.fillers,

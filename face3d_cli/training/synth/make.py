@@ -19,6 +19,7 @@ from face3d_cli.settings import SegmentationSettings, SynthSettings
 from face3d_cli.stages.segmentation import segment_photo
 from face3d_cli.training.augment import filler
 from face3d_cli.training.synth.fit import Correspondence, FittedFace, fit_face
+from face3d_cli.training.synth.heads import SeenHead
 from face3d_cli.training.synth.sample import (
     PX_PER_CM,
     SAMPLE_PX,
@@ -36,6 +37,7 @@ SOURCE_PX = 240
 def samples_of_photo(
     path: Path,
     points: FloatArray,
+    head: SeenHead | None,
     surface: FaceSurface,
     pairs: Correspondence,
     fillers: list[RgbImage],
@@ -44,7 +46,7 @@ def samples_of_photo(
 ) -> Iterator[Sample]:
     """Make the samples of one labelled photo; none when the face fits too badly."""
     photo = read_photo(path)
-    fitted = fit_face(surface, photo, points, pairs, settings.fit)
+    fitted = fit_face(surface, photo, points, pairs, settings.fit, head)
     if fitted.error > settings.fit.max_error:
         return
     coefficients = fitted.coefficients.astype(np.float32)
