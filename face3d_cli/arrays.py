@@ -20,6 +20,7 @@ Triangles: TypeAlias = npt.NDArray[
 ]  # (F, 3) vertex indices, counter-clockwise from outside
 RgbImage: TypeAlias = npt.NDArray[np.uint8]  # (H, W, 3) sRGB, upright
 Mask: TypeAlias = npt.NDArray[np.bool_]  # (H, W)
+Indices: TypeAlias = npt.NDArray[np.int64]  # (N,) of vertices, points or photos
 FloatArray: TypeAlias = npt.NDArray[np.floating[Any]]
 LabelImage: TypeAlias = npt.NDArray[np.uint8]  # (H, W) class index per pixel
 

@@ -5,13 +5,10 @@ from __future__ import annotations
 from itertools import chain
 
 import numpy as np
-import numpy.typing as npt
 from scipy.spatial import cKDTree
 
-from face3d_cli.arrays import FloatArray, Points3, Triangles, check_shape
+from face3d_cli.arrays import FloatArray, Indices, Points3, Triangles, check_shape
 from face3d_cli.errors import ShapeError
-
-Indices = npt.NDArray[np.int64]
 
 NUM_CLASSES = 4
 

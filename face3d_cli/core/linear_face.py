@@ -5,13 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from face3d_cli.arrays import FloatArray, Points3, Triangles, check_shape
+from face3d_cli.arrays import FloatArray, Indices, Points3, Triangles, check_shape
 from face3d_cli.core.landmarks68 import JAW, NUM_LANDMARKS
 from face3d_cli.errors import ShapeError
-
-Indices = npt.NDArray[np.int64]
 
 ROW_LENGTH = 12  # vertices that a jaw landmark may be on
 # How far they reach, as shares of the way to the middle of the face. Those of the chin begin below

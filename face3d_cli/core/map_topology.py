@@ -13,8 +13,7 @@ import cv2
 import numpy as np
 from scipy import sparse
 
-from face3d_cli.arrays import Mask, Points2, Points3, Triangles
-from face3d_cli.core.linear_face import Indices
+from face3d_cli.arrays import Indices, Mask, Points2, Points3, Triangles
 from face3d_cli.core.position_map import map_triangles, texel_uv, to_texels
 
 RIM_ROUNDS = 6  # each moves the rim's vertices halfway to the middle of their neighbours

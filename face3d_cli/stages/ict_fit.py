@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from face3d_cli.arrays import FloatArray, Points3
+from face3d_cli.arrays import FloatArray, Indices, Points3
 from face3d_cli.core.camera import ScaledOrthographicCamera
 from face3d_cli.core.landmarks68 import EYE_CORNERS
-from face3d_cli.core.linear_face import Indices
 from face3d_cli.settings import LinearFitSettings
 from face3d_cli.stages.ict_model import IctModel
 from face3d_cli.stages.linear_fit import FacePoints, fit_linear_face

@@ -13,10 +13,10 @@ from functools import lru_cache
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from face3d_cli.arrays import FloatArray, Points2, Points3, check_shape
+from face3d_cli.arrays import FloatArray, Indices, Points2, Points3, check_shape
 from face3d_cli.core.camera import PerspectiveCamera, ScaledOrthographicCamera, enlargement
 from face3d_cli.core.landmarks68 import INNER_LIPS, JAW, NUM_LANDMARKS, bounding_box
-from face3d_cli.core.linear_face import Indices, LinearFace
+from face3d_cli.core.linear_face import LinearFace
 from face3d_cli.errors import StageError
 from face3d_cli.settings import LinearFitSettings
 

@@ -13,7 +13,7 @@ from scipy import sparse
 from scipy.interpolate import PchipInterpolator
 from scipy.sparse.linalg import spsolve
 
-from face3d_cli.arrays import FloatArray, Points2, Triangles
+from face3d_cli.arrays import FloatArray, Indices, Points2, Triangles
 from face3d_cli.core.ict_topology import PARTS
 from face3d_cli.stages.ict_model import IctModel
 
@@ -22,8 +22,6 @@ EYE_HALF_WIDTH, EYE_HALF_HEIGHT, EYE_SHAPE = 0.034, 0.022, 0.75
 # Where levels of ICT-FaceKit's layout come to lie: (before, after), v from the bottom, u from left.
 _V_KNOTS = ((0.0, 0.26, 0.85, 1.0), (0.0, 0.17, 0.90, 1.0))
 _U_KNOTS = ((0.0, 0.13, 0.87, 1.0), (0.0, 0.09, 0.91, 1.0))
-
-Indices = npt.NDArray[np.int64]
 
 
 def face_triangles(model: IctModel) -> Triangles:

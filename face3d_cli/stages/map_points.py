@@ -10,7 +10,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from face3d_cli.arrays import FloatArray, Points2, check_shape
+from face3d_cli.arrays import FloatArray, Indices, Points2, check_shape
 from face3d_cli.core.camera import PoseDegrees
 from face3d_cli.core.ict_topology import NARROW_FACE
 from face3d_cli.core.landmarks68 import (
@@ -20,7 +20,6 @@ from face3d_cli.core.landmarks68 import (
     NUM_LANDMARKS,
     RIGHT_BROW,
 )
-from face3d_cli.core.linear_face import Indices
 from face3d_cli.core.position_map import LANDMARK_UV, sample_map
 from face3d_cli.errors import StageError
 from face3d_cli.settings import DensePointSettings

@@ -10,10 +10,10 @@ from typing import Any
 import eos
 import numpy as np
 
-from face3d_cli.arrays import FloatArray, Points2, Points3, Triangles, check_shape
+from face3d_cli.arrays import FloatArray, Indices, Points2, Points3, Triangles, check_shape
 from face3d_cli.core.camera import ScaledOrthographicCamera
 from face3d_cli.core.landmarks68 import EYE_CORNERS, JAW, NUM_LANDMARKS, bounding_box
-from face3d_cli.core.linear_face import Indices, LinearFace, front_row, jaw_rows, vertices_beside
+from face3d_cli.core.linear_face import LinearFace, front_row, jaw_rows, vertices_beside
 from face3d_cli.errors import ModelError, StageError, UsageError
 from face3d_cli.settings import MorphableSettings
 from face3d_cli.stages.surrey_points import landmark_offsets_mm, vertices_seen

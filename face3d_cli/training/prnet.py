@@ -14,11 +14,10 @@ from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from face3d_cli.arrays import FloatArray, RgbImage
+from face3d_cli.arrays import FloatArray, Indices, RgbImage
 from face3d_cli.core.landmarks68 import normalised_mean_error
 from face3d_cli.core.position_map import (
     FACE_CENTRE_CM,
@@ -40,7 +39,6 @@ from face3d_cli.training.augment import cast_shadow, cut_off, degrade, occlude, 
 from face3d_cli.training.loop import Progress, Task, train
 from face3d_cli.training.synth.folder import SampleFolder
 
-Indices = npt.NDArray[np.int64]
 _BORDERS = (cv2.BORDER_REPLICATE, cv2.BORDER_REFLECT_101, cv2.BORDER_CONSTANT)
 YAW_EDGES_DEG = (0.0, 30.0, 60.0, 100.0)
 

@@ -18,10 +18,10 @@ import numpy as np
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
-from face3d_cli.arrays import FloatArray, Points2, Points3, RgbImage
+from face3d_cli.arrays import FloatArray, Indices, Points2, Points3, RgbImage
 from face3d_cli.core.camera import Perspective
 from face3d_cli.core.landmarks68 import JAW, MIRRORED, NUM_LANDMARKS, RIGHT_EYE, bounding_box
-from face3d_cli.core.linear_face import Indices, LinearFace
+from face3d_cli.core.linear_face import LinearFace
 from face3d_cli.core.position_map import FACE_CENTRE_CM
 from face3d_cli.core.similarity import fit_similarity
 from face3d_cli.errors import StageError

@@ -15,9 +15,8 @@ import numpy as np
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
-from face3d_cli.arrays import FloatArray, Points3
+from face3d_cli.arrays import FloatArray, Indices, Points3
 from face3d_cli.core.landmarks68 import JAW, MIRRORED
-from face3d_cli.core.linear_face import Indices
 from face3d_cli.core.position_map import landmarks_of
 from face3d_cli.core.similarity import Similarity
 from face3d_cli.training.synth.surface import FaceSurface
