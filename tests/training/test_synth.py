@@ -450,6 +450,11 @@ def test_heads_are_read(tmp_path: Path) -> None:
     np.savez(path, names=np.array(["a.jpg", "b.jpg"]), **columns)
     with pytest.raises(UnreadableInput, match=r"expected \(2, 68, 3\)"):
         read_heads(path)
+    np.savez(
+        path, names=np.array(["a.jpg"]), **(columns | {"rotations": np.full((1, 3, 3), np.nan)})
+    )
+    with pytest.raises(UnreadableInput, match="rotations are not all finite"):
+        read_heads(path)
     path.write_bytes(b"nothing")
     with pytest.raises(UnreadableInput, match="holds no heads"):
         read_heads(path)

@@ -61,17 +61,8 @@ def read_labels(path: Path) -> LabelledPoints:
     Raises:
         UnreadableInput: it is none.
     """
-    try:
-        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as archive:
-            names = tuple(str(name) for name in archive["names"])
-            points = np.asarray(archive["points"], np.float64)
-    except Exception as problem:  # damaged archives raise errors of many kinds
-        raise UnreadableInput(
-            f"{path} holds no labels: {problem}",
-            hint="write it with benchmarks/label_with_mediapipe.py",
-        ) from problem
-    if points.shape != (len(names), 478, 3) or not np.isfinite(points).all():
-        raise UnreadableInput(f"{path}: expected ({len(names)}, 478, 3) points")
+    shapes: dict[str, tuple[int, ...]] = {"points": (478, 3)}
+    names, (points,) = _read_archive(path, "labels", "label_with_mediapipe.py", shapes)
     return LabelledPoints(names, points)
 
 
@@ -81,23 +72,31 @@ def read_heads(path: Path) -> Heads:
     Raises:
         UnreadableInput: it is no such archive.
     """
+    shapes: dict[str, tuple[int, ...]] = {"landmarks": (NUM_LANDMARKS, 3), "rotations": (3, 3)}
+    names, columns = _read_archive(path, "heads", "label_with_3ddfa.py", shapes)
+    return {name: SeenHead(*seen) for name, *seen in zip(names, *columns, strict=True)}
+
+
+def _read_archive(
+    path: Path, what: str, script: str, shapes: dict[str, tuple[int, ...]]
+) -> tuple[tuple[str, ...], list[FloatArray]]:
+    """Names of photos, and of each column one finite array of that shape for each photo."""
+    hint = f"write it with benchmarks/{script}"
     try:
         with path.open("rb") as handle, np.load(handle, allow_pickle=False) as archive:
-            names = [str(name) for name in archive["names"]]
-            landmarks = np.asarray(archive["landmarks"], np.float64)
-            rotations = np.asarray(archive["rotations"], np.float64)
+            names = tuple(str(name) for name in archive["names"])
+            columns: list[FloatArray] = [np.asarray(archive[key], np.float64) for key in shapes]
     except Exception as problem:  # damaged archives raise errors of many kinds
-        raise UnreadableInput(
-            f"{path} holds no heads: {problem}",
-            hint="write it with benchmarks/label_with_3ddfa.py",
-        ) from problem
-    shapes = (landmarks.shape, rotations.shape)
-    if shapes != ((len(names), NUM_LANDMARKS, 3), (len(names), 3, 3)):
-        raise UnreadableInput(
-            f"{path}: expected ({len(names)}, 68, 3) landmarks and ({len(names)}, 3, 3) rotations,"
-            f" found {shapes[0]} and {shapes[1]}"
-        )
-    return {name: SeenHead(*seen) for name, *seen in zip(names, landmarks, rotations, strict=True)}
+        raise UnreadableInput(f"{path} holds no {what}: {problem}", hint=hint) from problem
+    for (key, shape), column in zip(shapes.items(), columns, strict=True):
+        wanted = (len(names), *shape)
+        if column.shape != wanted:
+            raise UnreadableInput(
+                f"{path}: expected {wanted} {key}, found {column.shape}", hint=hint
+            )
+        if not np.isfinite(column).all():
+            raise UnreadableInput(f"{path}: the {key} are not all finite numbers", hint=hint)
+    return names, columns
 
 
 @dataclass(frozen=True)
