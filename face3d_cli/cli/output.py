@@ -60,6 +60,12 @@ def error(problem: Face3dError) -> None:
     _print("error: " + " ".join(str(problem).split()), sys.stderr)
 
 
+def talk_without_bar(text: str) -> None:
+    """Say on stderr how far the work is, where `progress` shows no bar: in a log file."""
+    if not sys.stderr.isatty():
+        talk(text)
+
+
 @contextmanager
 def stdout_for_results() -> Iterator[None]:
     """Send to stderr what libraries print; Ray tells of lost nodes on stdout."""

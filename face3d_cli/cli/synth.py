@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from face3d_cli.arrays import RgbImage
 
 _DEFAULTS = SynthSettings()
+_TALK_EVERY = 10  # parts, where no bar is shown
 
 
 def synth(
@@ -87,6 +88,12 @@ def synth(
         kept = [round(i * len(found.names) / limit) for i in range(limit)]
         found = found[kept]
     with output.progress(None, "samples") as advance:
+
+        def on_part(done: int, total: int) -> None:
+            advance(text=f"part {done} of {total}")
+            if done % _TALK_EVERY == 0 or done == total:
+                output.talk_without_bar(f"part {done} of {total}")
+
         count = make_folder(
             found,
             data,
@@ -95,6 +102,6 @@ def synth(
             heads=None if heads is None else read_heads(heads),
             fillers=fillers,
             jobs=jobs,
-            on_part=lambda done, total: advance(text=f"part {done} of {total}"),
+            on_part=on_part,
         )
     output.result(f"{count} samples in {out}")

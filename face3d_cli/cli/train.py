@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -23,6 +24,9 @@ from face3d_cli.settings import (
     SegmentationTrainingSettings,
     UNetSettings,
 )
+
+if TYPE_CHECKING:
+    from face3d_cli.training.loop import Progress
 
 train_app = typer.Typer(
     no_args_is_help=True, help="Train the project's own networks.", pretty_exceptions_enable=False
@@ -127,8 +131,6 @@ def unet(
     Example: face3d train unet --data fasseg/multipose01=2 --data celebamask -o run
     """
     from face3d_cli.stages.segmentation import MODEL_OF
-    from face3d_cli.training.log import training_log
-    from face3d_cli.training.loop import Progress
     from face3d_cli.training.unet import save_unet, smoke_settings, train_unet
 
     if class_set == "fasseg":
@@ -156,15 +158,7 @@ def unet(
     if smoke:
         settings = smoke_settings(settings)
     folders = [_folder_and_weight(entry) for entry in data]
-    with (
-        training_log(logs) as log,
-        output.progress(settings.loop.steps, "training") as advance,
-    ):
-
-        def on_step(done: Progress) -> None:
-            log(done)
-            advance(text=done.line())
-
+    with _told(settings.loop.steps, logs) as on_step:
         network = train_unet(
             folders,
             out,
@@ -262,8 +256,6 @@ def prnet(
     Example: face3d train prnet --data samples --encoder resnet18 -o run
     """
     from face3d_cli.networks.prnet import load_prnet
-    from face3d_cli.training.log import training_log
-    from face3d_cli.training.loop import Progress
     from face3d_cli.training.prnet import measure_held_out, save_prnet, smoke_settings, train_prnet
 
     settings = replace(
@@ -283,17 +275,7 @@ def prnet(
     )
     if smoke:
         settings = smoke_settings(settings)
-    with (
-        training_log(logs) as log,
-        output.progress(settings.loop.steps, "training") as advance,
-    ):
-
-        def on_step(done: Progress) -> None:
-            log(done)
-            advance(text=done.line())
-            if done.step % _TALK_EVERY == 0 and not sys.stderr.isatty():
-                output.talk(f"step {done.step}: {done.line()}")
-
+    with _told(settings.loop.steps, logs) as on_step:
         network = train_prnet(
             data,
             out,
@@ -309,6 +291,22 @@ def prnet(
     if errors is not None:
         output.talk(_held_out_line(errors))
     output.result(str(path))
+
+
+@contextmanager
+def _told(steps: int, logs: Path | None) -> Iterator[Callable[[Progress], None]]:
+    """What to call after each step: it moves the bar, or prints a line now and then, and logs."""
+    from face3d_cli.training.log import training_log
+
+    with training_log(logs) as log, output.progress(steps, "training") as advance:
+
+        def on_step(done: Progress) -> None:
+            log(done)
+            advance(text=done.line())
+            if done.step % _TALK_EVERY == 0 or done.step == steps:
+                output.talk_without_bar(f"step {done.step}: {done.line()}")
+
+        yield on_step
 
 
 def _held_out_line(errors: dict[str, Any]) -> str:

@@ -136,6 +136,7 @@ def test_train_smoke_writes_weights_that_segment_and_evaluate_take(
             Image.fromarray((truth * 40).astype(np.uint8)).save(data / split / f"rgb/{name}.png")
     done = run("train", "unet", "--data", f"{data}=2", "--out", tmp_path / "run", "--smoke")
     assert done.exit_code == 0, done.stderr
+    assert "step 4: " in done.stderr  # no terminal, no bar
     weights = Path(done.stdout.strip())
     assert weights == tmp_path / "run" / "unet-face.safetensors"
     done = run("segment", photo, "-o", tmp_path / "l.png", "--weights", weights)

@@ -58,6 +58,7 @@ def test_samples_are_made_with_a_second_teacher(labelled: Path) -> None:
     heads = ("--heads", str(labelled / "heads.npz"))
     run = CliRunner().invoke(app, synth(labelled, "samples", *heads))
     assert run.exit_code == 0, run.output
+    assert "part 1 of 1" in run.stderr  # no terminal, no bar
     assert len(SampleFolder.open(labelled / "samples")) >= 2
     learnt = read_correspondence(labelled / "samples").heads
     assert learnt is not None
