@@ -1,6 +1,7 @@
 """How far are jaw and inner landmarks off on rendered faces, whose geometry is known?
 
     python benchmarks/rendered_faces.py FACESYNTHETICS [--model prnet-resnet18] [--weights FILE]
+        [--behind plain|clutter]
     python benchmarks/rendered_faces.py FACESYNTHETICS --labels labels.npz [--heads heads.npz]
         --samples SAMPLES [--set NAME=VALUE ...]
 
@@ -12,7 +13,9 @@ other places by the 68 landmarks, so a constant offset of each in the head's fra
 alike) is fitted to all faces and taken out. Printed by yaw, in percent of sqrt(w h) of the true
 points' box (means): with the offsets still in, without them, and when each face may besides be
 turned, scaled and shifted onto the truth: what is left is its shape. Faces that are off by more
-than `--not-understood` percent on average are counted and left out.
+than `--not-understood` percent on average are counted and left out. `--behind` puts something else
+behind the people: plain colours, or parts of what surrounds the other faces (`NAME_seg.png` tells
+where; always the same for a photo).
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
+import cv2
 import numpy as np
 from scipy.optimize import least_squares
 from scipy.spatial.transform import Rotation
@@ -32,15 +36,23 @@ from scipy.spatial.transform import Rotation
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.box_convention import photos_with_truth
-from face3d_cli.arrays import FloatArray, Points2, Points3
+from face3d_cli.arrays import FloatArray, Points2, Points3, RgbImage
 from face3d_cli.core.face_box import FaceBox
 from face3d_cli.core.landmarks68 import JAW, MIRRORED, NUM_LANDMARKS, bounding_box
 from face3d_cli.core.position_map import landmarks_of
 from face3d_cli.evaluation.landmarks import annotated_face
 from face3d_cli.io.image import read_photo
-from face3d_cli.settings import DetectionSettings, LabelFitSettings, PositionMapSettings
+from face3d_cli.io.segmentation_data import find_labelled_photos
+from face3d_cli.settings import (
+    DetectionSettings,
+    LabelFitSettings,
+    PositionMapSettings,
+    SynthSettings,
+)
 from face3d_cli.stages.detection import detect_faces
 from face3d_cli.stages.position_map import predict_position_maps
+from face3d_cli.training.augment import clutter, filler
+from face3d_cli.training.synth.backgrounds import surroundings_of_faces
 from face3d_cli.training.synth.fit import fit_face, yaw_of_points_deg
 from face3d_cli.training.synth.folder import (
     Heads,
@@ -75,6 +87,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--model", default=PositionMapSettings.model)
     parser.add_argument("--weights", type=Path)
+    parser.add_argument("--behind", choices=("plain", "clutter"))
     parser.add_argument("--labels", type=Path)
     parser.add_argument("--heads", type=Path)
     parser.add_argument("--samples", type=Path, help="made by face3d synth; for --labels")
@@ -85,15 +98,16 @@ def main() -> None:
     asked = parser.parse_args()
     if asked.labels is None:
         weights = None if asked.weights is None else str(asked.weights)
-        faces = list(seen_faces(asked.folder, PositionMapSettings(asked.model, weights)))
+        settings = PositionMapSettings(asked.model, weights)
+        faces = list(seen_faces(asked.folder, settings, asked.behind))
     else:
         changed = {name: float(value) for name, value in (each.split("=") for each in asked.set)}
-        settings = changed_fit(LabelFitSettings(), changed)
+        fit = changed_fit(LabelFitSettings(), changed)
         heads = {} if asked.heads is None else read_heads(asked.heads)
         faces = [
             face
             for yaw_deg, face in fitted_faces(
-                asked.folder, read_labels(asked.labels), heads, asked.samples, settings
+                asked.folder, read_labels(asked.labels), heads, asked.samples, fit
             )
             if asked.low <= yaw_deg <= asked.high
         ]
@@ -106,15 +120,37 @@ def changed_fit(usual: LabelFitSettings, changed: dict[str, float]) -> LabelFitS
     return replace(usual, **own, linear=replace(usual.linear, **changed))
 
 
-def seen_faces(folder: Path, settings: PositionMapSettings) -> Iterator[Face]:
+def seen_faces(
+    folder: Path, settings: PositionMapSettings, behind: str | None = None
+) -> Iterator[Face]:
     """What the network sees in the faces that YuNet finds."""
-    for _, image, truth in photos_with_truth(folder, (0,)):
+    if behind is None:
+        photos = ((image, truth) for _, image, truth in photos_with_truth(folder, (0,)))
+    else:
+        photos = with_backgrounds(folder, behind)
+    for image, truth in photos:
         found = detect_faces(image, DetectionSettings(detector="yunet"))
         box = annotated_face(found, FaceBox(*bounding_box(truth)))
         if box is not None:
             (face,) = predict_position_maps(image, [box], settings)
             pose = face.camera_from_mean
             yield face_of(truth, face.landmarks, pose.scale * pose.rotation)
+
+
+def with_backgrounds(folder: Path, behind: str) -> Iterator[tuple[RgbImage, Points2]]:
+    """Photos and (68, 2) true points; behind the people is something else."""
+    found = list(photos_with_truth(folder, (0,)))
+    faces = ((image, truth) for _, image, truth in found)
+    pictures = surroundings_of_faces(faces, SynthSettings()) if behind == "clutter" else []
+    labelled = find_labelled_photos(folder, "train")
+    for row, ((_, image, truth), with_labels) in enumerate(zip(found, labelled, strict=True)):
+        rng = np.random.default_rng(row)
+        size = max(image.shape[:2])
+        other = clutter(pictures, size, rng) if pictures else filler([], size, rng)
+        is_behind = (with_labels.read()[1] == 0).astype(np.float32)
+        alpha = cv2.GaussianBlur(is_behind, (0, 0), 1.0)[..., None]
+        other = other[: image.shape[0], : image.shape[1]]
+        yield np.asarray(image * (1 - alpha) + other * alpha, np.uint8), truth
 
 
 def fitted_faces(

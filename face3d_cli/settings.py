@@ -458,9 +458,12 @@ class PositionMapTrainingSettings:
         next_look: how far off the square around the face that a pass before found sits.
         first_look_share: of samples moved as for the first look; what the last look sees decides
             how good the map is, what the first sees whether there is one.
-        photo_share: of samples that are photos as they are, not turned in depth.
+        photo_share: of samples that are photos as they are, not turned in depth,
+        aside_share: and of these photos, those that look aside,
+        aside_from_deg: which are those from this yaw on.
         occluder_share, cut_share, shadow_share: of those with an object in front, with a side cut
             off, with a side in shadow.
+        picture_occluder_share: of objects in front that look like a part of another sample.
         landmark_weight: of the mean distance of the 68 points in the picture, beside the map's.
         neck_weight: of the neck in the map's loss; the publication has 0.
         held_out_share: of the photos, for choosing settings.
@@ -477,7 +480,10 @@ class PositionMapTrainingSettings:
     next_look: LookSettings = LookSettings(scale=0.05, shift=0.02, roll_deg=4.0)
     first_look_share: float = 0.4
     photo_share: float = 0.35
+    aside_share: float = 0.35
+    aside_from_deg: float = 20.0
     occluder_share: float = 0.25
+    picture_occluder_share: float = 0.5
     cut_share: float = 0.1
     shadow_share: float = 0.12
     landmark_weight: float = 1.0
@@ -595,6 +601,11 @@ class SynthSettings:
         relight: strongest change of light.
         new_sides_share: of turned pictures whose sides are painted anew,
         hair_share: and of turned pictures that get another haircut, whatever their sides.
+        clutter_share: of turned pictures before parts of what surrounds faces in other photos,
+        filler_share: and before a picture without a face; the others have their own rim behind.
+        num_surroundings_photos: how many photos are looked through for surroundings of faces
+        surroundings_from_px: that are so wide and high,
+        surroundings_px: reduced to this short side.
         fit: of the face behind each photo.
     """
 
@@ -607,7 +618,11 @@ class SynthSettings:
     relight: float = 0.6
     new_sides_share: float = 0.5
     hair_share: float = 0.5
-    filler_share: float = 0.75
+    clutter_share: float = 0.5
+    filler_share: float = 0.25
+    num_surroundings_photos: int = 1200
+    surroundings_from_px: int = 48
+    surroundings_px: int = 200
     seed: int = 0
     fit: LabelFitSettings = field(default_factory=LabelFitSettings)
 

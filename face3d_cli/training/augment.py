@@ -64,7 +64,8 @@ def augment(
     if rng.random() < settings.background_share:
         image = _replace_background(image, labels == sample.background, fillers, rng)
     if rng.random() < settings.occluder_share:
-        image, labels = occlude(image, labels, sample.background, label_stride, fillers, rng)
+        texture = filler(fillers, crop_px, rng)
+        image, labels = occlude(image, labels, sample.background, label_stride, texture, rng)
     image = recolor(image, settings, rng)
     return degrade(image, settings, rng), labels
 
@@ -152,6 +153,33 @@ def filler(fillers: list[RgbImage], size_px: int, rng: Rng) -> RgbImage:
     return np.asarray(texture.clip(0, 255), np.uint8)
 
 
+def clutter(pictures: list[RgbImage], size_px: int, rng: Rng) -> RgbImage:
+    """Parts of pictures, up to six before others, of any shape; sometimes out of focus.
+
+    It has the edges and textures of photos, which `filler` has not.
+    """
+    picture = _part(pictures, size_px, rng)
+    for _ in range(rng.integers(0, 7)):
+        alpha = _random_shape(size_px, rng.uniform(0.1, 0.5) * size_px, rng)
+        picture = _before(picture, _part(pictures, size_px, rng), alpha)
+    if rng.random() < 0.4:  # out of focus
+        sigma = np.exp(rng.uniform(np.log(0.005), np.log(0.05))) * size_px
+        picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), sigma), np.uint8)
+    return picture
+
+
+def _part(pictures: list[RgbImage], size_px: int, rng: Rng) -> RgbImage:
+    """A square of a picture, mirrored and turned by quarters at random."""
+    picture = pictures[rng.integers(len(pictures))]
+    height, width = picture.shape[:2]
+    side = int(min(height, width) * rng.uniform(0.5, 1.0))
+    top, left = rng.integers(height - side + 1), rng.integers(width - side + 1)
+    part = np.rot90(picture[top : top + side, left : left + side], int(rng.integers(4)))
+    if rng.random() < 0.5:
+        part = part[:, ::-1]
+    return np.asarray(cv2.resize(np.ascontiguousarray(part), (size_px, size_px)), np.uint8)
+
+
 def _replace_background(
     image: RgbImage, background: npt.NDArray[np.bool_], fillers: list[RgbImage], rng: Rng
 ) -> RgbImage:
@@ -166,14 +194,22 @@ def occlude(
     labels: LabelImage,
     background: int,
     stride: int,
-    fillers: list[RgbImage],
+    texture: RgbImage,
     rng: Rng,
 ) -> tuple[RgbImage, LabelImage]:
-    """Put one object in front: an ellipse or a polygon, or a bar, of any texture."""
+    """Put one object in front: a part of a texture of the picture's size, of any shape."""
     size = image.shape[0]
+    mask = _random_shape(size, rng.uniform(0.05, 0.25) * size, rng)
+    half = stride // 2
+    covered = mask[half::stride, half::stride] > 127
+    hidden = np.where(covered, np.uint8(background), labels).astype(np.uint8)
+    return _before(image, texture, mask), hidden
+
+
+def _random_shape(size: int, radius: float, rng: Rng) -> npt.NDArray[np.uint8]:
+    """(size, size) 255 inside an ellipse or a polygon, or a bar."""
     mask = np.zeros((size, size), np.uint8)
     centre = rng.uniform(0.1, 0.9, 2) * size
-    radius = rng.uniform(0.05, 0.25) * size
     kind = rng.random()
     if kind < 0.4:
         axes = (int(radius), int(radius * rng.uniform(0.4, 1.0)))
@@ -188,12 +224,12 @@ def occlude(
         far = rng.uniform(-0.2, 1.2, (2, 2)) * size
         ends = [(int(x), int(y)) for x, y in far]
         cv2.line(mask, ends[0], ends[1], 255, max(2, int(radius * 0.4)), cv2.LINE_AA)
+    return mask
+
+
+def _before(behind: RgbImage, in_front: RgbImage, mask: npt.NDArray[np.uint8]) -> RgbImage:
     alpha = mask[..., None].astype(np.float32) / 255
-    texture = filler(fillers, size, rng)
-    image = np.asarray(image * (1 - alpha) + texture * alpha, np.uint8)
-    half = stride // 2
-    covered = mask[half::stride, half::stride] > 127
-    return image, np.where(covered, np.uint8(background), labels).astype(np.uint8)
+    return np.asarray(behind * (1 - alpha) + in_front * alpha, np.uint8)
 
 
 def cast_shadow(image: RgbImage, rng: Rng) -> RgbImage:

@@ -35,7 +35,15 @@ from face3d_cli.networks.prnet import (
     prnet_bytes,
 )
 from face3d_cli.settings import PositionMapTrainingSettings
-from face3d_cli.training.augment import cast_shadow, cut_off, degrade, occlude, recolor
+from face3d_cli.training.augment import (
+    cast_shadow,
+    clutter,
+    cut_off,
+    degrade,
+    filler,
+    occlude,
+    recolor,
+)
 from face3d_cli.training.loop import Progress, Task, train
 from face3d_cli.training.synth.folder import SampleFolder
 
@@ -79,12 +87,36 @@ def _person(name: str) -> str:
     return front if mark and number.isdigit() and len(number) <= 3 else stem
 
 
+@dataclass(frozen=True)
+class Pool:
+    """Samples of one kind, and how often one of them is drawn."""
+
+    share: float
+    indices: Indices
+
+
+def sample_pools(
+    samples: SampleFolder, kept: Indices, settings: PositionMapTrainingSettings
+) -> list[Pool]:
+    """Photos that look ahead, photos that look aside, turned pictures; the shares sum to 1.
+
+    Photos of heads that are turned are few, and nothing else shows what such heads look like.
+    """
+    is_turned = samples.is_turned[kept]
+    aside = np.abs(samples.yaw_deg[kept]) > settings.aside_from_deg
+    photo, aside_share = settings.photo_share, settings.aside_share
+    pools = [
+        Pool(photo * (1 - aside_share), kept[~is_turned & ~aside]),
+        Pool(photo * aside_share, kept[~is_turned & aside]),
+        Pool(1 - photo, kept[is_turned]),
+    ]
+    pools = [pool for pool in pools if len(pool.indices)]
+    total = sum(pool.share for pool in pools)
+    return [replace(pool, share=pool.share / total) for pool in pools]
+
+
 def make_batch(
-    step: int,
-    samples: SampleFolder,
-    photos: Indices,
-    turned: Indices,
-    settings: PositionMapTrainingSettings,
+    step: int, samples: SampleFolder, pools: Sequence[Pool], settings: PositionMapTrainingSettings
 ) -> Batch:
     """Draw the batch of one step."""
     size = settings.network.input_px
@@ -92,15 +124,13 @@ def make_batch(
     images = np.empty((count, size, size, 3), np.uint8)
     maps = np.empty((count, *samples.mean_cm.shape), np.float32)
     rngs = [np.random.default_rng((settings.loop.seed, step, row)) for row in range(count)]
-    chosen = []
-    for rng in rngs:
-        of_photos = not len(turned) or (len(photos) > 0 and rng.random() < settings.photo_share)
-        pool = photos if of_photos else turned
-        chosen.append(int(pool[rng.integers(len(pool))]))
+    shares = [pool.share for pool in pools]
+    chosen = [int(rng.choice(pools[rng.choice(len(pools), p=shares)].indices)) for rng in rngs]
     true = samples.position_maps(chosen)
     for row, (index, rng) in enumerate(zip(chosen, rngs, strict=True)):
         picture = samples.image(index)
-        images[row], maps[row] = changed_sample(picture, true[row], settings, rng)
+        other = samples.image(int(rng.integers(len(samples))))
+        images[row], maps[row] = changed_sample(picture, true[row], settings, rng, other)
     return Batch(
         torch.from_numpy(images.transpose(0, 3, 1, 2)),
         torch.from_numpy(np.ascontiguousarray(maps.transpose(0, 3, 1, 2))),
@@ -112,8 +142,12 @@ def changed_sample(
     position_map: FloatArray,
     settings: PositionMapTrainingSettings,
     rng: np.random.Generator,
+    other: RgbImage,
 ) -> tuple[RgbImage, FloatArray]:
-    """One picture under a random similarity, flip, colours and occluders, and its map."""
+    """One picture under a random similarity, flip, colours and occluders, and its map.
+
+    What is in front of it is a part of the other picture, or a texture of no picture.
+    """
     if rng.random() < 0.5:
         picture = np.ascontiguousarray(picture[:, ::-1])
         position_map = position_map[:, ::-1].copy()
@@ -130,7 +164,9 @@ def changed_sample(
     image, moved = moved_sample(picture, position_map, zoom, roll_deg, shift, size, rng)
     if rng.random() < settings.occluder_share:
         labels = np.zeros(image.shape[:2], np.uint8)
-        image, _ = occlude(image, labels, 0, 1, [], rng)
+        of_picture = rng.random() < settings.picture_occluder_share
+        texture = clutter([other], size, rng) if of_picture else filler([], size, rng)
+        image, _ = occlude(image, labels, 0, 1, texture, rng)
     if rng.random() < settings.cut_share:
         image = cut_off(image, rng)
     if rng.random() < settings.shadow_share:
@@ -245,7 +281,6 @@ def train_prnet(
     """
     samples = SampleFolder.open(folder)
     kept, _ = split_held_out(samples, settings.held_out_share)
-    photos, turned = kept[~samples.is_turned[kept]], kept[samples.is_turned[kept]]
     if not len(kept):
         raise UnreadableInput(f"{folder}: all samples are held out", hint="lower --hold-out")
     if len(samples.valid) != settings.network.map_px:
@@ -264,9 +299,9 @@ def train_prnet(
     _describe_faces(network, samples, kept)
     if encoder_weights is not None:
         load_encoder_file(network, encoder_weights)
-    loss = map_loss(samples, settings)
+    loss, pools = map_loss(samples, settings), sample_pools(samples, kept, settings)
     task = Task[Batch](
-        batch_at=lambda step: make_batch(step, samples, photos, turned, settings),
+        batch_at=lambda step: make_batch(step, samples, pools, settings),
         losses_of=lambda net, batch: _losses(net, batch, loss, device),
     )
     average = train(

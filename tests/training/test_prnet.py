@@ -24,6 +24,7 @@ from face3d_cli.training.prnet import (
     make_batch,
     map_loss,
     moved_sample,
+    sample_pools,
     save_prnet,
     split_held_out,
     train_prnet,
@@ -51,14 +52,30 @@ def folder(tmp_path: Path) -> Path:
 
 def test_a_batch_is_a_function_of_the_step(folder: Path) -> None:
     samples = SampleFolder.open(folder)
-    photos, turned = np.array([0, 2, 4]), np.array([1, 3, 5])
-    once, again = (make_batch(7, samples, photos, turned, SMALL) for _ in range(2))
+    pools = sample_pools(samples, np.arange(6), SMALL)
+    once, again = (make_batch(7, samples, pools, SMALL) for _ in range(2))
     torch.testing.assert_close(once.images, again.images)
     torch.testing.assert_close(once.maps, again.maps)
-    other = make_batch(8, samples, photos, turned, SMALL)
+    other = make_batch(8, samples, pools, SMALL)
     assert not torch.equal(once.images, other.images)
     assert once.images.shape == (4, 3, 64, 64)
     assert once.maps.shape == (4, 3, 16, 16)
+
+
+def test_heads_that_look_aside_are_drawn_as_often_as_asked(folder: Path) -> None:
+    samples = SampleFolder.open(folder)
+    kept = np.arange(8)
+    aside_from_deg = float(np.median(np.abs(samples.yaw_deg[::2])))
+    aside = np.abs(samples.yaw_deg) > aside_from_deg
+    settings = replace(SMALL, photo_share=0.6, aside_share=0.25, aside_from_deg=aside_from_deg)
+    ahead, turned_away, pictures = sample_pools(samples, kept, settings)
+    assert ahead.indices.tolist() == [i for i in (0, 2, 4, 6) if not aside[i]]
+    assert turned_away.indices.tolist() == [i for i in (0, 2, 4, 6) if aside[i]]
+    assert pictures.indices.tolist() == [1, 3, 5, 7]
+    shares = [ahead.share, turned_away.share, pictures.share]
+    assert shares == pytest.approx([0.45, 0.15, 0.4])
+    (alone,) = sample_pools(samples, kept[1::2], settings)
+    assert alone.share == pytest.approx(1.0)
 
 
 def test_the_map_moves_with_the_picture() -> None:
@@ -210,6 +227,7 @@ def test_the_command_trains(tmp_path: Path) -> None:
     arguments = ["train", "prnet", "--data", str(folder), "--encoder", "mobilenetv2", "--smoke"]
     done = CliRunner().invoke(app, [*arguments, "-o", str(tmp_path / "run"), "--hold-out", "0"])
     assert done.exit_code == 0, done.stderr
+    assert "step 3: map " in done.stderr  # no terminal, no bar
     path = Path(done.stdout.strip())
     assert path.name == "prnet-mobilenetv2.safetensors"
     assert load_prnet(path).config.encoder == "mobilenetv2"

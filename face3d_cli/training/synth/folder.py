@@ -25,6 +25,7 @@ from face3d_cli.io.atomic import atomic_path
 from face3d_cli.io.image import read_photo
 from face3d_cli.pipeline.threads import limit_threads, single_threaded_children
 from face3d_cli.settings import LabelFitSettings, SynthSettings
+from face3d_cli.training.synth.backgrounds import Backgrounds, surroundings_of_faces
 from face3d_cli.training.synth.fit import (
     Correspondence,
     learn_correspondence,
@@ -113,7 +114,7 @@ class _Worker:
     data: Path
     out: Path
     pairs: Correspondence
-    fillers: list[RgbImage]
+    backgrounds: Backgrounds
     settings: SynthSettings
 
 
@@ -139,7 +140,7 @@ def make_folder(
         out: the folder of the samples.
         settings: how they are made.
         heads: what a second teacher saw.
-        fillers: backgrounds.
+        fillers: pictures without faces, for backgrounds; surroundings of labelled faces serve too.
         jobs: processes.
         on_part: called with the number of parts done, and to do.
 
@@ -167,7 +168,9 @@ def make_folder(
             todo.append(_Job(number, rows, seen))
     # In mixed order, so that what is there early is of every kind.
     todo = [todo[i] for i in np.random.default_rng(settings.seed).permutation(len(todo))]
-    start_with = (data, out, pairs, fillers or [], settings)
+    others = _some_photos(labels, data, settings) if todo else iter(())
+    backgrounds = Backgrounds(fillers or [], surroundings_of_faces(others, settings))
+    start_with = (data, out, pairs, backgrounds, settings)
     if jobs == 1:
         _begin(*start_with)
         for done, job in enumerate(todo, start=1):
@@ -255,12 +258,20 @@ def frontal_photos(
         yield name, read_photo(data / name), labels.points[row]
 
 
+def _some_photos(
+    labels: LabelledPoints, data: Path, settings: SynthSettings
+) -> Iterator[tuple[RgbImage, FloatArray]]:
+    count = min(settings.num_surroundings_photos, len(labels.names))
+    for row in np.random.default_rng(settings.seed).choice(len(labels.names), count, replace=False):
+        yield read_photo(data / labels.names[row]), labels.points[row]
+
+
 def _begin(
-    data: Path, out: Path, pairs: Correspondence, fillers: list[RgbImage], settings: SynthSettings
+    data: Path, out: Path, pairs: Correspondence, backgrounds: Backgrounds, settings: SynthSettings
 ) -> None:
     global _worker
     limit_threads()
-    _worker = _Worker(data, out, pairs, fillers, settings)
+    _worker = _Worker(data, out, pairs, backgrounds, settings)
 
 
 def _make_part(job: _Job) -> int:
@@ -277,7 +288,7 @@ def _make_part(job: _Job) -> int:
                 job.heads.get(name),
                 surface,
                 _worker.pairs,
-                _worker.fillers,
+                _worker.backgrounds,
                 rng,
                 _worker.settings,
             )

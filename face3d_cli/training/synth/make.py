@@ -17,7 +17,7 @@ from face3d_cli.core.position_map import FACE_CENTRE_CM
 from face3d_cli.io.image import read_photo
 from face3d_cli.settings import SegmentationSettings, SynthSettings
 from face3d_cli.stages.segmentation import segment_photo
-from face3d_cli.training.augment import filler
+from face3d_cli.training.synth.backgrounds import Backgrounds
 from face3d_cli.training.synth.fit import Correspondence, FittedFace, fit_face
 from face3d_cli.training.synth.heads import SeenHead
 from face3d_cli.training.synth.sample import (
@@ -40,7 +40,7 @@ def samples_of_photo(
     head: SeenHead | None,
     surface: FaceSurface,
     pairs: Correspondence,
-    fillers: list[RgbImage],
+    backgrounds: Backgrounds,
     rng: Rng,
     settings: SynthSettings = SynthSettings(),
 ) -> Iterator[Sample]:
@@ -55,7 +55,7 @@ def samples_of_photo(
     head_px = place(fitted.place(head_cm))
     centre_px = place(fitted.place(HEAD_CENTRE_CM[None]))[0]
     face_px = place(fitted.place(FACE_CENTRE_CM[None]))[0]
-    yield _photo_itself(source, known, fitted, coefficients, face_px, fillers, rng)
+    yield _photo_itself(source, known, fitted, coefficients, face_px, backgrounds, rng)
     labels = segment_photo(source, SegmentationSettings(long_side_px=160)).labels
     person = _around_head((labels > 0) & known, centre_px)
     relief = make_relief(source, person, head_px, surface.head_triangles, centre_px, PX_PER_CM)
@@ -64,7 +64,7 @@ def samples_of_photo(
     face = FaceInSquare(
         source, labels, person, relief, fitted, coefficients, surface, head_cm, face_px
     )
-    yield from turned_samples(face, fillers, rng, settings)
+    yield from turned_samples(face, backgrounds, rng, settings)
 
 
 def _source_square(
@@ -115,7 +115,7 @@ def _photo_itself(
     fitted: FittedFace,
     coefficients: FloatArray,
     face_px: FloatArray,
-    fillers: list[RgbImage],
+    backgrounds: Backgrounds,
     rng: Rng,
 ) -> Sample:
     """The photo; what lies beyond its edges is continued, or another picture, or one colour."""
@@ -125,7 +125,7 @@ def _photo_itself(
     image, inside = source[cut].copy(), known[cut]
     draw = rng.random()
     if draw < 0.35:
-        image[~inside] = filler(fillers, SAMPLE_PX, rng)[~inside]
+        image[~inside] = backgrounds.beyond_photo(rng)[~inside]
     elif draw < 0.5:
         image[~inside] = rng.integers(0, 256, 3) if rng.random() < 0.5 else rng.choice((0, 255))
     place_px = face_px - (left, top, 0.0)

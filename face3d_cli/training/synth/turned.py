@@ -10,13 +10,12 @@ import numpy as np
 
 from face3d_cli.arrays import FloatArray, LabelImage, Mask, Points3, RgbImage
 from face3d_cli.core.camera import PoseDegrees, enlargement
-from face3d_cli.core.fill import push_pull
 from face3d_cli.core.mesh import vertex_normals
 from face3d_cli.core.position_map import FACE_CENTRE_CM
 from face3d_cli.core.raster import rasterize
 from face3d_cli.core.segmentation_classes import mask_of
 from face3d_cli.settings import SynthSettings
-from face3d_cli.training.augment import filler
+from face3d_cli.training.synth.backgrounds import Backgrounds
 from face3d_cli.training.synth.fit import FittedFace
 from face3d_cli.training.synth.sample import (
     PX_PER_CM,
@@ -89,16 +88,16 @@ class FaceInSquare:
 
 
 def turned_samples(
-    photo: FaceInSquare, fillers: list[RgbImage], rng: Rng, settings: SynthSettings
+    photo: FaceInSquare, backgrounds: Backgrounds, rng: Rng, settings: SynthSettings
 ) -> Iterator[Sample]:
     """Draw a photo's pictures; more of one that shows a side of the head."""
     is_sideways = abs(_angles_deg(photo.fitted.rotation)[0]) > settings.sideways_from_deg
     for _ in range(settings.turned_per_photo * (2 if is_sideways else 1)):
-        yield _turned(photo, fillers, rng, settings)
+        yield _turned(photo, backgrounds, rng, settings)
 
 
 def _turned(
-    photo: FaceInSquare, fillers: list[RgbImage], rng: Rng, settings: SynthSettings
+    photo: FaceInSquare, backgrounds: Backgrounds, rng: Rng, settings: SynthSettings
 ) -> Sample:
     """Draw the relief at a random pose, with other sides and light, before another background."""
     yaw, pitch, roll = _angles_deg(photo.fitted.rotation)
@@ -130,7 +129,7 @@ def _turned(
     lit: FloatArray = np.clip(colors * shade[..., None], 0, 255)
     if rng.random() < settings.hair_share:
         lit = paint_hair(lit, shown_cm, Haircut.draw(photo.hair_color(), rng), rng)
-    behind = _background(photo.source, fillers, rng, settings)
+    behind = backgrounds.behind_head(photo.source, rng, settings)
     image = lit * drawn.alpha[..., None] + behind * (1 - drawn.alpha[..., None])
     return sample_at(
         image.astype(np.uint8), photo.coefficients, rotation, middle,
@@ -159,18 +158,6 @@ def _with_head_normals(
     found = np.where(used[..., None], normals, drawn.normals)
     smooth = cv2.GaussianBlur(found, (0, 0), 0.7)
     return np.asarray(smooth / np.linalg.norm(smooth, axis=2, keepdims=True))
-
-
-def _background(
-    source: RgbImage, fillers: list[RgbImage], rng: Rng, settings: SynthSettings
-) -> RgbImage:
-    if rng.random() < settings.filler_share:
-        return filler(fillers, SAMPLE_PX, rng)
-    rim = np.zeros(source.shape[:2], np.float32)
-    rim[:12], rim[:80, :12], rim[:80, -12:] = 1, 1, 1  # of the photo's own, above the shoulders
-    smooth = push_pull(source.astype(np.float32) * rim[..., None], rim)
-    margin = (len(source) - SAMPLE_PX) // 2
-    return np.clip(smooth, 0, 255).astype(np.uint8)[margin:-margin, margin:-margin]
 
 
 def _angles_deg(rotation: FloatArray) -> tuple[float, float, float]:
