@@ -96,6 +96,8 @@ def main() -> None:
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE")
     parser.add_argument("--not-understood", type=float, default=12.0)
     asked = parser.parse_args()
+    if asked.behind and asked.labels:
+        parser.error("--behind changes what the network sees; the labels were made before")
     if asked.labels is None:
         weights = None if asked.weights is None else str(asked.weights)
         settings = PositionMapSettings(asked.model, weights)

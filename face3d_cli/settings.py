@@ -459,11 +459,11 @@ class PositionMapTrainingSettings:
         first_look_share: of samples moved as for the first look; what the last look sees decides
             how good the map is, what the first sees whether there is one.
         photo_share: of samples that are photos as they are, not turned in depth,
-        aside_share: and of these photos, those that look aside,
-        aside_from_deg: which are those from this yaw on.
+        sideways_share: and of these photos, those that look sideways,
+        sideways_from_deg: which are those from this yaw on.
         occluder_share, cut_share, shadow_share: of those with an object in front, with a side cut
             off, with a side in shadow.
-        picture_occluder_share: of objects in front that look like a part of another sample.
+        picture_occluder_share: of objects in front that are made of parts of other samples.
         landmark_weight: of the mean distance of the 68 points in the picture, beside the map's.
         neck_weight: of the neck in the map's loss; the publication has 0.
         held_out_share: of the photos, for choosing settings.
@@ -480,8 +480,8 @@ class PositionMapTrainingSettings:
     next_look: LookSettings = LookSettings(scale=0.05, shift=0.02, roll_deg=4.0)
     first_look_share: float = 0.4
     photo_share: float = 0.35
-    aside_share: float = 0.35
-    aside_from_deg: float = 20.0
+    sideways_share: float = 0.35
+    sideways_from_deg: float = 20.0
     occluder_share: float = 0.25
     picture_occluder_share: float = 0.5
     cut_share: float = 0.1

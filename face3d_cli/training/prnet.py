@@ -98,16 +98,16 @@ class Pool:
 def sample_pools(
     samples: SampleFolder, kept: Indices, settings: PositionMapTrainingSettings
 ) -> list[Pool]:
-    """Photos that look ahead, photos that look aside, turned pictures; the shares sum to 1.
+    """Photos that look ahead, photos that look sideways, turned pictures; the shares sum to 1.
 
     Photos of heads that are turned are few, and nothing else shows what such heads look like.
     """
     is_turned = samples.is_turned[kept]
-    aside = np.abs(samples.yaw_deg[kept]) > settings.aside_from_deg
-    photo, aside_share = settings.photo_share, settings.aside_share
+    is_sideways = np.abs(samples.yaw_deg[kept]) > settings.sideways_from_deg
+    photo, sideways = settings.photo_share, settings.sideways_share
     pools = [
-        Pool(photo * (1 - aside_share), kept[~is_turned & ~aside]),
-        Pool(photo * aside_share, kept[~is_turned & aside]),
+        Pool(photo * (1 - sideways), kept[~is_turned & ~is_sideways]),
+        Pool(photo * sideways, kept[~is_turned & is_sideways]),
         Pool(1 - photo, kept[is_turned]),
     ]
     pools = [pool for pool in pools if len(pool.indices)]
@@ -127,10 +127,9 @@ def make_batch(
     shares = [pool.share for pool in pools]
     chosen = [int(rng.choice(pools[rng.choice(len(pools), p=shares)].indices)) for rng in rngs]
     true = samples.position_maps(chosen)
-    for row, (index, rng) in enumerate(zip(chosen, rngs, strict=True)):
-        picture = samples.image(index)
-        other = samples.image(int(rng.integers(len(samples))))
-        images[row], maps[row] = changed_sample(picture, true[row], settings, rng, other)
+    pictures = [samples.image(index) for index in chosen]
+    for row, (picture, rng) in enumerate(zip(pictures, rngs, strict=True)):
+        images[row], maps[row] = changed_sample(picture, true[row], settings, rng, pictures)
     return Batch(
         torch.from_numpy(images.transpose(0, 3, 1, 2)),
         torch.from_numpy(np.ascontiguousarray(maps.transpose(0, 3, 1, 2))),
@@ -142,11 +141,11 @@ def changed_sample(
     position_map: FloatArray,
     settings: PositionMapTrainingSettings,
     rng: np.random.Generator,
-    other: RgbImage,
+    others: list[RgbImage],
 ) -> tuple[RgbImage, FloatArray]:
     """One picture under a random similarity, flip, colours and occluders, and its map.
 
-    What is in front of it is a part of the other picture, or a texture of no picture.
+    What is in front of it is made of parts of the other pictures, or is a texture of none.
     """
     if rng.random() < 0.5:
         picture = np.ascontiguousarray(picture[:, ::-1])
@@ -165,7 +164,7 @@ def changed_sample(
     if rng.random() < settings.occluder_share:
         labels = np.zeros(image.shape[:2], np.uint8)
         of_picture = rng.random() < settings.picture_occluder_share
-        texture = clutter([other], size, rng) if of_picture else filler([], size, rng)
+        texture = clutter(others, size, rng) if of_picture else filler([], size, rng)
         image, _ = occlude(image, labels, 0, 1, texture, rng)
     if rng.random() < settings.cut_share:
         image = cut_off(image, rng)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from face3d_cli.settings import SynthSettings
@@ -41,19 +39,23 @@ def test_clutter_is_made_of_parts_of_the_pictures() -> None:
     assert (clutter(pictures, 64, np.random.default_rng(3)) == drawn[3]).all()
 
 
-def test_what_is_behind_a_head_is_drawn_as_often_as_asked() -> None:
+def test_what_is_behind_a_head_comes_from_where_it_was_asked() -> None:
     rng = np.random.default_rng(0)
     behind = Backgrounds([_plain(RED)], [_plain(GREEN)])
     clutter_only = SynthSettings(clutter_share=1.0, filler_share=0.0)
+    filler_only = SynthSettings(clutter_share=0.0, filler_share=1.0)
     own_rim = SynthSettings(clutter_share=0.0, filler_share=0.0)
     assert (behind.behind_head(SOURCE, rng, clutter_only) == GREEN).all()
+    drawn = [behind.behind_head(SOURCE, rng, filler_only) for _ in range(8)]
+    assert any((each == RED).all() for each in drawn)
+    assert not any((each == GREEN).all() for each in drawn)
     rim = behind.behind_head(SOURCE, rng, own_rim)
     assert rim.shape == (SAMPLE_PX, SAMPLE_PX, 3)
     assert np.abs(rim.astype(int) - SOURCE[0, 0]).max() <= 1
 
 
 def test_without_surroundings_fillers_take_their_place() -> None:
-    clutter_only = replace(SynthSettings(), clutter_share=1.0, filler_share=0.0)
+    clutter_only = SynthSettings(clutter_share=1.0, filler_share=0.0)
     drawn = Backgrounds().behind_head(SOURCE, np.random.default_rng(0), clutter_only)
     assert drawn.shape == (SAMPLE_PX, SAMPLE_PX, 3)
     assert (drawn != SOURCE[:SAMPLE_PX, :SAMPLE_PX]).any()

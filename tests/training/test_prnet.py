@@ -62,15 +62,17 @@ def test_a_batch_is_a_function_of_the_step(folder: Path) -> None:
     assert once.maps.shape == (4, 3, 16, 16)
 
 
-def test_heads_that_look_aside_are_drawn_as_often_as_asked(folder: Path) -> None:
+def test_heads_that_look_sideways_are_drawn_as_often_as_asked(folder: Path) -> None:
     samples = SampleFolder.open(folder)
     kept = np.arange(8)
-    aside_from_deg = float(np.median(np.abs(samples.yaw_deg[::2])))
-    aside = np.abs(samples.yaw_deg) > aside_from_deg
-    settings = replace(SMALL, photo_share=0.6, aside_share=0.25, aside_from_deg=aside_from_deg)
+    sideways_from_deg = float(np.median(np.abs(samples.yaw_deg[::2])))
+    sideways = np.abs(samples.yaw_deg) > sideways_from_deg
+    settings = replace(
+        SMALL, photo_share=0.6, sideways_share=0.25, sideways_from_deg=sideways_from_deg
+    )
     ahead, turned_away, pictures = sample_pools(samples, kept, settings)
-    assert ahead.indices.tolist() == [i for i in (0, 2, 4, 6) if not aside[i]]
-    assert turned_away.indices.tolist() == [i for i in (0, 2, 4, 6) if aside[i]]
+    assert ahead.indices.tolist() == [i for i in (0, 2, 4, 6) if not sideways[i]]
+    assert turned_away.indices.tolist() == [i for i in (0, 2, 4, 6) if sideways[i]]
     assert pictures.indices.tolist() == [1, 3, 5, 7]
     shares = [ahead.share, turned_away.share, pictures.share]
     assert shares == pytest.approx([0.45, 0.15, 0.4])

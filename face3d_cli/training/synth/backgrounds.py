@@ -30,7 +30,11 @@ class Backgrounds:
     surroundings: list[RgbImage] = field(default_factory=list)
 
     def behind_head(self, source: RgbImage, rng: Rng, settings: SynthSettings) -> RgbImage:
-        """Draw what is behind the head that was cut out of the middle of a photo."""
+        """Draw what is behind the head that was cut out of the middle of a photo.
+
+        Where there are no surroundings, because all photos are cut closely, fillers are in their
+        place.
+        """
         draw = rng.random()
         if self.surroundings and draw < settings.clutter_share:
             return clutter(self.surroundings, SAMPLE_PX, rng)

@@ -168,7 +168,9 @@ def make_folder(
             todo.append(_Job(number, rows, seen))
     # In mixed order, so that what is there early is of every kind.
     todo = [todo[i] for i in np.random.default_rng(settings.seed).permutation(len(todo))]
-    others = _some_photos(labels, data, settings) if todo else iter(())
+    if not todo:
+        return len(SampleFolder.open(out))
+    others = _some_photos(labels, data, settings)
     backgrounds = Backgrounds(fillers or [], surroundings_of_faces(others, settings))
     start_with = (data, out, pairs, backgrounds, settings)
     if jobs == 1:
